@@ -1,0 +1,1 @@
+"""lockwatch: post-market drift surveillance for locked medical-imaging AI."""

@@ -1,0 +1,1 @@
+"""What crosses the hospital wall, versioned; no I/O."""

@@ -1,0 +1,1 @@
+"""Everything a person looks at: charts, pages, reports, mail."""

@@ -1,0 +1,105 @@
+"""What a monitor looks at: the windows of a fleet as arrays, from an edge or from a case table.
+
+Days are proleptic Gregorian ordinals (`date.toordinal()`); intervals are half open.
+Rows are those of `monitors.schema`; nothing here is a case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monitors.schema import FloatArray, IntArray, Schema
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stratum:
+    """One scanner running one software version under one protocol at one site."""
+
+    site: str
+    scanner: str
+    manufacturer: str = ""
+    model: str = ""
+    software_version: str = ""
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRows:
+    """Case windows: rows (W, width); start, end, arrival (W,) days; stratum (W,) index."""
+
+    rows: IntArray
+    start: IntArray
+    end: IntArray
+    arrival: IntArray
+    stratum: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class MomentRows:
+    """Weekly second moments: rows (M, width of moment_columns); start, end, arrival, stratum."""
+
+    rows: IntArray
+    start: IntArray
+    end: IntArray
+    arrival: IntArray
+    stratum: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRows:
+    """Label tables: rows (L, width of label_columns); `week` (L,) Monday of the labelling week;
+    `source` is random_audit, follow_up or adjudicated."""
+
+    rows: IntArray
+    week: IntArray
+    arrival: IntArray
+    site: tuple[str, ...]
+    source: tuple[str, ...]
+    reader_group: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelRows:
+    """Sentinel rounds: rows (R, width of sentinel_columns). reader_group "" is a re-scoring."""
+
+    rows: IntArray
+    day: IntArray
+    arrival: IntArray
+    site: tuple[str, ...]
+    reader_group: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something registered or seen in a header: deterministic, with no false-signal budget."""
+
+    day: int
+    kind: str  # software_version | model | new_scanner | protocol | device_version | lock | silence
+    site: str
+    scanner: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Anchor A, the validation cohort: per-class score counts (2, S, B) and per-class n (2,),
+    mean (2, p) and covariance (2, p, p) of the joint vector."""
+
+    score_counts: IntArray
+    joint_n: IntArray
+    joint_mean: FloatArray
+    joint_covariance: FloatArray
+    prevalence: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that has arrived, in no particular order."""
+
+    schema: Schema
+    strata: tuple[Stratum, ...]
+    cases: CaseRows
+    moments: MomentRows
+    labels: LabelRows
+    sentinels: SentinelRows
+    events: tuple[Event, ...] = ()

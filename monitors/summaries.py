@@ -1,0 +1,261 @@
+"""Case measurements into summary rows, and rows back into statistics.
+
+Rows are int64 and additive (see `monitors.schema`): merging is `rows.sum(axis=0)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitors.errors import MonitorError
+from monitors.schema import (
+    JOINT_CLIP,
+    JOINT_UNITS,
+    NUMERIC_UNITS,
+    TALLIES,
+    FloatArray,
+    IntArray,
+    Joint,
+    Schema,
+)
+
+SCORE_FLOOR = 1e-6  # a probability is kept this far from 0 and 1 before its logit is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Measurements of n cases of one device version, aligned with a schema.
+
+    numeric : (n, F), NaN where missing, in each characteristic's unit.
+    categorical : (n, C) codes; -1 missing, len(categories) for OTHER.
+    scores : (n, S) in [0, 1], NaN where the stage gave none.
+    embedding : (n, e) projected embedding, NaN where there is none.
+    outcome : (n,) index into `TALLIES`. A flagged case counts as analysed and as flagged; the
+        others are not analysed.
+    """
+
+    numeric: FloatArray
+    categorical: IntArray
+    scores: FloatArray
+    embedding: FloatArray
+    outcome: IntArray
+
+    def __len__(self) -> int:
+        return int(self.outcome.size)
+
+
+def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
+    """Standardised phi of each case, shape (n, p), clipped to +-`JOINT_CLIP`; NaN if incomplete.
+
+    Random Fourier features after Rahimi and Recht (2007), NIPS 20.
+    """
+    probability = np.clip(cases.scores[:, 0], SCORE_FLOOR, 1 - SCORE_FLOOR)
+    logit = np.log(probability / (1 - probability))
+    raw_score = np.column_stack([logit, probability, logit**2])
+    index = [
+        next(i for i, f in enumerate(schema.numeric) if f.name == a) for a in joint.acquisition
+    ]
+    low = np.array([schema.numeric[i].edges[0] for i in index])
+    high = np.array([schema.numeric[i].edges[-1] for i in index])
+    acquisition = np.clip(cases.numeric[:, index], low, high)
+    where = joint.blocks["acquisition"]
+    standard = (acquisition - joint.centre[where]) / joint.scale[where]
+    fourier = np.cos(cases.embedding @ joint.omega.T + joint.phase)
+    fourier *= np.sqrt(2.0 / max(joint.phase.size, 1))
+    phi = np.column_stack([raw_score, acquisition, standard**2, cases.embedding, fourier])
+    phi = np.clip((phi - joint.centre) / joint.scale, -JOINT_CLIP, JOINT_CLIP)
+    phi[~np.isfinite(phi).all(axis=1)] = np.nan
+    return np.asarray(phi, dtype=np.float64)
+
+
+def summarise(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
+    """One summary row per group, shape (groups, width). `group` (n,) holds 0 .. groups - 1."""
+    _check(schema, cases)
+    rows = np.zeros((groups, schema.width(schema.columns)), dtype=np.int64)
+    analysed = cases.outcome <= TALLIES.index("flagged")
+    rows[:, schema.columns["tallies"]] = _tallies(cases.outcome, group, groups)
+    inside = Cases(
+        cases.numeric[analysed],
+        cases.categorical[analysed],
+        cases.scores[analysed],
+        cases.embedding[analysed],
+        cases.outcome[analysed],
+    )
+    at = group[analysed]
+    rows[:, schema.columns["numeric_counts"]] = _numeric_counts(schema, inside, at, groups)
+    rows[:, schema.columns["numeric_sums"]] = _numeric_sums(schema, inside, at, groups)
+    rows[:, schema.columns["categorical_counts"]] = _categorical_counts(schema, inside, at, groups)
+    rows[:, schema.columns["score_counts"]] = _score_counts(schema, inside, at, groups)
+    quantised, complete = quantised_joint(schema, inside)
+    rows[:, schema.columns["joint_n"]] = np.bincount(at[complete], minlength=groups)[:, None]
+    sums = np.zeros((groups, schema.joint.size), dtype=np.int64)
+    np.add.at(sums, at[complete], quantised)
+    rows[:, schema.columns["joint_sum"]] = sums
+    return rows
+
+
+def quantised_joint(schema: Schema, cases: Cases) -> tuple[IntArray, np.ndarray]:
+    """phi in fixed point for the complete cases, shape (m, p), and which of the n are complete."""
+    phi = joint_vector(schema.joint, schema, cases)
+    complete = np.asarray(np.isfinite(phi).all(axis=1))
+    return np.rint(phi[complete] * JOINT_UNITS).astype(np.int64), complete
+
+
+def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
+    """One weekly second-moment row of the analysed `cases`; `day` (n,) is any day label.
+
+    Products are centred on each day's mean before they are added and rounded to fixed point
+    per day, so that rows of different weeks and scanners still add exactly.
+    """
+    quantised, complete = quantised_joint(schema, cases)
+    row = np.zeros(schema.width(schema.moment_columns), dtype=np.int64)
+    upper = np.triu_indices(schema.joint.size)
+    for one in np.unique(day[complete]):
+        phi = quantised[day[complete] == one].astype(np.float64)
+        centred = phi - phi.mean(axis=0)
+        row[schema.moment_columns["n"]] += len(phi)
+        row[schema.moment_columns["dof"]] += len(phi) - 1
+        row[schema.moment_columns["products"]] += np.rint((centred.T @ centred)[upper]).astype(
+            np.int64
+        )
+    return row
+
+
+def joint_means(schema: Schema, rows: IntArray) -> tuple[IntArray, FloatArray]:
+    """n (...,) and mean phi (..., p) of summary rows; NaN where n is 0."""
+    n = rows[..., schema.columns["joint_n"]][..., 0]
+    total = rows[..., schema.columns["joint_sum"]] / JOINT_UNITS
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return n, np.asarray(total / n[..., None], dtype=np.float64)
+
+
+def joint_covariance(schema: Schema, row: IntArray) -> FloatArray:
+    """Within-day covariance of phi, shape (p, p), from a (merged) second-moment row."""
+    dof = int(row[schema.moment_columns["dof"]][0])
+    if dof < 1:
+        raise MonitorError(f"second moments need at least 2 cases on one day, got {dof} dof")
+    p = schema.joint.size
+    products = np.zeros((p, p))
+    products[np.triu_indices(p)] = row[schema.moment_columns["products"]]
+    products += np.triu(products, 1).T
+    return np.asarray(products / dof / JOINT_UNITS**2, dtype=np.float64)
+
+
+def numeric_counts(schema: Schema, rows: IntArray) -> IntArray:
+    """Counts (..., F, B + 3): under, the bins, over, missing."""
+    return _split(rows, schema, "numeric_counts", len(schema.numeric))
+
+
+def numeric_means(schema: Schema, rows: IntArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """n, mean and mean square (..., F) of the clipped values, in each characteristic's unit."""
+    counts = numeric_counts(schema, rows)
+    n = counts[..., :-1].sum(axis=-1)
+    sums = _split(rows, schema, "numeric_sums", len(schema.numeric)) / [
+        NUMERIC_UNITS,
+        float(NUMERIC_UNITS) ** 2,
+    ]
+    low = np.array([f.edges[0] for f in schema.numeric])
+    span = np.array([f.edges[-1] - f.edges[0] for f in schema.numeric])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u, uu = sums[..., 0] / n, sums[..., 1] / n
+    return n, low + span * u, low**2 + 2 * low * span * u + span**2 * uu
+
+
+def score_counts(schema: Schema, rows: IntArray) -> IntArray:
+    """Counts (..., S, B + 1): the bins, then missing."""
+    return _split(rows, schema, "score_counts", len(schema.scores))
+
+
+def categorical_counts(schema: Schema, rows: IntArray) -> list[IntArray]:
+    """Per categorical characteristic, counts (..., categories + 2): approved, OTHER, missing."""
+    flat = rows[..., schema.columns["categorical_counts"]]
+    ends = np.cumsum([len(c.categories) + 2 for c in schema.categorical])
+    return list(np.split(flat, ends[:-1], axis=-1)) if schema.categorical else []
+
+
+def tallies(schema: Schema, rows: IntArray) -> dict[str, IntArray]:
+    """Outcome counts by name, each of shape (...)."""
+    flat = rows[..., schema.columns["tallies"]]
+    return {name: flat[..., i] for i, name in enumerate(TALLIES)}
+
+
+def score_bin(schema: Schema, scores: FloatArray, stage: int = 0) -> IntArray:
+    """Bin of each score: edges belong to the bin above them, so `score >= threshold` is exact."""
+    edges = schema.scores[stage].edges
+    return np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, edges.size - 2)
+
+
+def _split(rows: IntArray, schema: Schema, part: str, items: int) -> IntArray:
+    flat = rows[..., schema.columns[part]]
+    width = flat.shape[-1] // items if items else 0
+    return flat.reshape(*rows.shape[:-1], items, width)
+
+
+def _check(schema: Schema, cases: Cases) -> None:
+    n = len(cases)
+    for name, array, width in (
+        ("numeric", cases.numeric, len(schema.numeric)),
+        ("categorical", cases.categorical, len(schema.categorical)),
+        ("scores", cases.scores, len(schema.scores)),
+        ("embedding", cases.embedding, schema.joint.embedding),
+    ):
+        if array.shape != (n, width):
+            raise MonitorError(f"{name}: shape {(n, width)} expected, got {array.shape}")
+    known = cases.scores[np.isfinite(cases.scores)]
+    if known.size and (known.min() < 0 or known.max() > 1):
+        raise MonitorError("scores must lie in [0, 1]")
+
+
+def _tallies(outcome: IntArray, group: IntArray, groups: int) -> IntArray:
+    counts = np.bincount(group * len(TALLIES) + outcome, minlength=groups * len(TALLIES))
+    table = counts.reshape(groups, len(TALLIES)).astype(np.int64)
+    table[:, 0] += table[:, 1]  # flagged cases are analysed cases
+    return table
+
+
+def _binned(codes: IntArray, width: int, group: IntArray, groups: int) -> IntArray:
+    """Counts (groups, items * width) of integer `codes` (n, items) in 0 .. width - 1."""
+    items = codes.shape[1]
+    flat = (group[:, None] * items + np.arange(items)) * width + codes
+    return np.bincount(flat.ravel(), minlength=groups * items * width).reshape(groups, -1)
+
+
+def _numeric_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
+    width = schema.numeric_bins + 3
+    codes = np.empty(cases.numeric.shape, dtype=np.int64)
+    for i, f in enumerate(schema.numeric):
+        x = cases.numeric[:, i]
+        code = np.searchsorted(f.edges, x, side="right")
+        code[x == f.edges[-1]] = f.edges.size - 1  # the last bin is closed
+        codes[:, i] = np.where(np.isnan(x), width - 1, code)
+    return _binned(codes, width, group, groups)
+
+
+def _numeric_sums(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
+    low = np.array([f.edges[0] for f in schema.numeric])
+    high = np.array([f.edges[-1] for f in schema.numeric])
+    unit = np.clip((cases.numeric - low) / (high - low), 0, 1) * NUMERIC_UNITS
+    q = np.where(np.isnan(unit), 0, np.rint(unit)).astype(np.int64)
+    sums = np.zeros((groups, len(schema.numeric), 2), dtype=np.int64)
+    np.add.at(sums, group, np.stack([q, q * q], axis=-1))
+    return sums.reshape(groups, -1)
+
+
+def _categorical_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
+    parts = [np.zeros((groups, 0), dtype=np.int64)]
+    for i, c in enumerate(schema.categorical):
+        width = len(c.categories) + 2
+        codes = np.where(cases.categorical[:, [i]] < 0, width - 1, cases.categorical[:, [i]])
+        parts.append(_binned(codes, width, group, groups))
+    return np.concatenate(parts, axis=1)
+
+
+def _score_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
+    bins = schema.score_bins
+    codes = np.empty(cases.scores.shape, dtype=np.int64)
+    for s in range(len(schema.scores)):
+        x = cases.scores[:, s]
+        codes[:, s] = np.where(np.isnan(x), bins, score_bin(schema, np.nan_to_num(x), s))
+    return _binned(codes, bins + 1, group, groups)
