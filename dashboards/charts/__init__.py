@@ -1,0 +1,1 @@
+"""Charts: one specification (`spec`), three renderings (`svg`, `plotly`, `table`). Pure."""
