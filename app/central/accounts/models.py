@@ -1,0 +1,55 @@
+"""People, and their sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.central.database import Base
+
+
+class Role(StrEnum):
+    """What a person is here for."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    QUALITY_APPROVER = "quality_approver"
+    REGULATORY = "regulatory"
+    SITE_ADMIN = "site_admin"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+class Account(Base):
+    """A person. Accounts are disabled, never deleted: their decisions stay."""
+
+    __tablename__ = "account"
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="Name to log in with")
+    full_name: Mapped[str] = mapped_column(comment="Name as printed beside a signature")
+    role: Mapped[Role] = mapped_column(comment="What the person may do")
+    site_id: Mapped[str | None] = mapped_column(
+        ForeignKey("site.id"), comment="Only this site; null: every site"
+    )
+    password_hash: Mapped[str] = mapped_column(comment="argon2id")
+    failed_attempts: Mapped[int] = mapped_column(BigInteger, comment="Since the last success")
+    locked_until: Mapped[datetime | None] = mapped_column(comment="No log-in before")
+    created_at: Mapped[datetime] = mapped_column(comment="When")
+    disabled_at: Mapped[datetime | None] = mapped_column(comment="No log-in from then on")
+
+
+class LoginSession(Base):
+    """A person logged in; the cookie holds a random id, this row its hash."""
+
+    __tablename__ = "login_session"
+
+    id_hash: Mapped[str] = mapped_column(primary_key=True, comment="SHA-256 of the cookie's id")
+    account: Mapped[str] = mapped_column(
+        ForeignKey("account.name"), index=True, comment="Whose session"
+    )
+    created_at: Mapped[datetime] = mapped_column(comment="When")
+    last_used_at: Mapped[datetime] = mapped_column(comment="For the idle limit")
+    ends_at: Mapped[datetime] = mapped_column(comment="Absolute limit")

@@ -1,0 +1,65 @@
+"""Who is told, and every message on its way to one person."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.central.database import Base
+
+
+class Severity(StrEnum):
+    """How soon a person should look; in rising order."""
+
+    INFO = "info"
+    NOTICE = "notice"
+    WARNING = "warning"
+    URGENT = "urgent"
+
+
+class MailState(StrEnum):
+    """Where a message to one recipient stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    UNCERTAIN = "uncertain"  # the connection ended after the text: sent once more, byte for byte
+    DEAD = "dead"
+
+
+class Recipient(Base):
+    """Somebody who wants mail about signals of at least some severity."""
+
+    __tablename__ = "recipient"
+
+    address: Mapped[str] = mapped_column(primary_key=True, comment="Mail address")
+    least_severity: Mapped[Severity] = mapped_column(comment="Nothing below it is sent")
+    site_id: Mapped[str | None] = mapped_column(
+        ForeignKey("site.id"), comment="Only signals of this site; null: of all"
+    )
+    added_by: Mapped[str] = mapped_column(comment="Account name")
+    added_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class OutboxMail(Base):
+    """One message to one recipient, frozen in the transaction that caused it."""
+
+    __tablename__ = "outbox_mail"
+    __table_args__ = (UniqueConstraint("cause", "recipient"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="UUID; part of the Message-ID")
+    cause: Mapped[str] = mapped_column(comment="Such as signal:S-0001; one mail a cause and person")
+    recipient: Mapped[str] = mapped_column(comment="Mail address")
+    subject: Mapped[str] = mapped_column(comment="For display")
+    message_id: Mapped[str] = mapped_column(unique=True, comment="Message-ID header")
+    message: Mapped[bytes] = mapped_column(LargeBinary, comment="The exact bytes that are sent")
+    state: Mapped[MailState] = mapped_column(index=True, comment="Where it stands")
+    attempts: Mapped[int] = mapped_column(BigInteger, comment="Deliveries tried")
+    queued_at: Mapped[datetime] = mapped_column(comment="When it was caused")
+    next_at: Mapped[datetime] = mapped_column(comment="Not tried before")
+    lease_until: Mapped[datetime | None] = mapped_column(comment="Database time; then reclaimed")
+    last_error: Mapped[str] = mapped_column(comment="What the last attempt met")
+    sent_at: Mapped[datetime | None] = mapped_column(comment="When it was accepted")

@@ -1,0 +1,125 @@
+"""The database: tables' common base, engine, and one transaction a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from fastapi import Depends, Request
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Engine,
+    ExceptionContext,
+    LargeBinary,
+    MetaData,
+    Text,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy import Enum as EnumText
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+import migrations
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+MIGRATION_LOCK = 6_012_026  # any number, the same in every process
+
+
+def _values(kind: type[Enum]) -> list[str]:
+    return [str(member.value) for member in kind]
+
+
+class Base(DeclarativeBase):
+    """Every table. Times carry a zone; JSON is small metadata only."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
+        datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+        str: Text,
+        # Text, not a native enum: the state machines live in code and grow without a lock.
+        Enum: EnumText(Enum, native_enum=False, length=32, values_callable=_values),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+    }
+
+
+def open_engine(url: str, *, pool_size: int = 4) -> Engine:
+    """An engine whose connections are checked before use and left when they turn read-only."""
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=8,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=300s",
+            "application_name": "lockwatch",
+            "connect_timeout": 10,
+        },
+    )
+    event.listen(engine, "handle_error", _leave_a_demoted_primary)
+    return engine
+
+
+def _leave_a_demoted_primary(context: ExceptionContext) -> None:
+    # A pre-ping succeeds on a primary that was demoted; only writing shows it (SQLSTATE 25006).
+    if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+        context.is_disconnect = True
+
+
+def session_factory(bind: Engine | Connection) -> sessionmaker[Session]:
+    """Sessions on `bind`; on a connection (tests) a commit is a savepoint of its transaction."""
+    return sessionmaker(bind, expire_on_commit=False, join_transaction_mode="create_savepoint")
+
+
+def request_session(request: Request) -> Iterator[Session]:
+    """The request's transaction."""
+    factory: sessionmaker[Session] = request.app.state.sessions
+    with factory.begin() as session:
+        yield session
+
+
+# Function scope: the transaction is committed before the answer leaves, not after.
+DbSession = Annotated[Session, Depends(request_session, scope="function")]
+
+
+@contextmanager
+def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
+    """A transaction outside a request."""
+    with factory.begin() as session:
+        yield session
+
+
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to `revision`; of several processes at once, one does it."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
+        connection.execute(text("SET LOCAL lock_timeout = '4s'"))
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def alembic_config() -> Config:
+    """Finds the migrations through their package: installed or from a checkout alike."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config

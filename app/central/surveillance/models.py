@@ -1,0 +1,126 @@
+"""Plans, evaluations, signals and what people decided about them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, Double, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.central.database import Base
+
+
+class SignalState(StrEnum):
+    """Where a signal stands (screens.md 3.5)."""
+
+    DETECTED = "detected"
+    UNDER_ASSESSMENT = "under_assessment"
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Action(StrEnum):
+    """What a person may decide."""
+
+    START_ASSESSMENT = "start_assessment"
+    CONFIRM = "confirm"
+    REFUTE = "refute"
+    LEAVE_OPEN = "leave_open"
+    REOPEN = "reopen"
+
+
+TRANSITIONS: dict[tuple[SignalState, Action], SignalState] = {
+    (SignalState.DETECTED, Action.START_ASSESSMENT): SignalState.UNDER_ASSESSMENT,
+    (SignalState.UNDER_ASSESSMENT, Action.CONFIRM): SignalState.CONFIRMED,
+    (SignalState.UNDER_ASSESSMENT, Action.REFUTE): SignalState.REFUTED,
+    (SignalState.UNDER_ASSESSMENT, Action.LEAVE_OPEN): SignalState.INCONCLUSIVE,
+    (SignalState.INCONCLUSIVE, Action.REOPEN): SignalState.UNDER_ASSESSMENT,
+    (SignalState.REFUTED, Action.REOPEN): SignalState.UNDER_ASSESSMENT,
+}
+
+
+class SurveillancePlan(Base):
+    """What is watched and at which false-signal budget; versioned and signed."""
+
+    __tablename__ = "surveillance_plan"
+    __table_args__ = (UniqueConstraint("lock_digest", "version"),)
+
+    digest: Mapped[str] = mapped_column(primary_key=True, comment="SHA-256 of the plan's payload")
+    lock_digest: Mapped[str] = mapped_column(
+        ForeignKey("device_version.lock_digest"), comment="Device version"
+    )
+    version: Mapped[int] = mapped_column(BigInteger, comment="1, 2, …; the highest is in force")
+    document: Mapped[bytes] = mapped_column(LargeBinary, comment="DSSE envelope, signed here")
+    created_by: Mapped[str] = mapped_column(comment="Account name")
+    created_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class Evaluation(Base):
+    """One run of the engine; the same input is never evaluated twice."""
+
+    __tablename__ = "evaluation"
+
+    input_digest: Mapped[str] = mapped_column(
+        primary_key=True, comment="SHA-256 over plan, reference, windows and day"
+    )
+    lock_digest: Mapped[str] = mapped_column(
+        ForeignKey("device_version.lock_digest"), index=True, comment="Device version"
+    )
+    reference_id: Mapped[str] = mapped_column(ForeignKey("reference.id"), comment="Reference")
+    plan_digest: Mapped[str] = mapped_column(ForeignKey("surveillance_plan.digest"), comment="Plan")
+    upto: Mapped[date] = mapped_column(index=True, comment="Windows that had arrived by this day")
+    windows: Mapped[int] = mapped_column(BigInteger, comment="Windows it looked at")
+    evidence: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="Compressed canonical JSON: signals, traces, assessability"
+    )
+    result_digest: Mapped[str] = mapped_column(comment="SHA-256 of the uncompressed evidence")
+    promised: Mapped[float] = mapped_column(Double, comment="False signals promised per year")
+    evaluated_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class Signal(Base):
+    """Something that may have changed; raised once, its history grows."""
+
+    __tablename__ = "signal"
+    __table_args__ = (UniqueConstraint("lock_digest", "source"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Such as S-0001")
+    source: Mapped[str] = mapped_column(comment="The engine's or the event's own stable name")
+    lock_digest: Mapped[str] = mapped_column(
+        ForeignKey("device_version.lock_digest"), index=True, comment="Device version"
+    )
+    kind: Mapped[str] = mapped_column(comment="statistical or deterministic")
+    severity: Mapped[str] = mapped_column(comment="info, notice, warning or urgent")
+    state: Mapped[SignalState] = mapped_column(index=True, comment="Where it stands")
+    raised_on: Mapped[date] = mapped_column(comment="Day of the evidence that raised it")
+    raised_at: Mapped[datetime] = mapped_column(comment="When it was stored here")
+    updated_at: Mapped[datetime] = mapped_column(comment="When its history last grew")
+    document: Mapped[dict[str, Any]] = mapped_column(
+        comment="Signal JSON, app/contracts/signals.py"
+    )
+    evaluation: Mapped[str | None] = mapped_column(
+        ForeignKey("evaluation.input_digest"), comment="Evaluation with its newest evidence"
+    )
+
+
+class Decision(Base):
+    """A person's decision on a signal, signed. Never changed and never deleted."""
+
+    __tablename__ = "decision"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="UUID")
+    signal_id: Mapped[str] = mapped_column(ForeignKey("signal.id"), index=True, comment="Signal")
+    action: Mapped[Action] = mapped_column(comment="What was decided")
+    cause: Mapped[str] = mapped_column(comment="Cause as the person sees it; may be empty")
+    rationale: Mapped[str] = mapped_column(comment="Why, in the person's words")
+    decided_by: Mapped[str] = mapped_column(comment="Account name")
+    printed_name: Mapped[str] = mapped_column(comment="Name as printed, 21 CFR 11.50(a)(1)")
+    meaning: Mapped[str] = mapped_column(comment="Meaning of the signature, 21 CFR 11.50(a)(3)")
+    decided_at: Mapped[datetime] = mapped_column(comment="When")
+    artefact_digest: Mapped[str] = mapped_column(
+        comment="SHA-256 of the signal document that was on the screen"
+    )
+    signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")
