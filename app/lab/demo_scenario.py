@@ -208,7 +208,27 @@ SITES = (
         "Europe/Berlin",
         0.14,
         36.0,
-        Scanner("siemens", "SIEMENS", "YSIO X.pree", "VA10G", "63021", "YSIO1"),
-        Scanner("carestream", "Carestream Health", "DRX-Evolution", "5.7.412.3", "CE8841", "DRX1"),
+        Scanner("siemens", "SIEMENS", "YSIO X.pree", "VA10.21", "63021", "NGYSIO1"),
+        Scanner("carestream", "Carestream Health", "DRX-Evolution", "5.7.412", "CE8841", "NGDRX1"),
+    ),
+    _site(
+        "H02",
+        "Hospital San Telmo",
+        "Europe/Madrid",
+        0.12,
+        34.0,
+        Scanner("fuji", "FUJIFILM Corporation", "FDR Smart X", "V12.3", "20114477", "STFDR1"),
+        Scanner(
+            "philips", "Philips Medical Systems", "DigitalDiagnost", "4.3.1", "SN9921", "STDD1"
+        ),
+    ),
+    _site(
+        "H03",
+        "Lakeside Central Hospital",
+        "Europe/Helsinki",
+        0.15,
+        35.0,
+        Scanner("ge", "GE Healthcare", "Definium 656", "DM_2.14", "D656-0093", "LCDEF1"),
+        Scanner("agfa", "Agfa", "DX-D 600", "NX_4.0.6", "A5CK-2210", "LCDXD1"),
     ),
 )
