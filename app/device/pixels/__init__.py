@@ -1,0 +1,1 @@
+"""Pixels: decode, canonical spacing, intensity normalisation, measured characteristics."""

@@ -1,0 +1,1 @@
+"""Small reference devices: phantoms, recipes, and how their bundles are built."""
