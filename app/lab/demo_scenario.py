@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from app.device.reference.chest.dicom import HEADERS, ScannerHeader
+
 FIRST_DAY = date(2026, 1, 5)  # a Monday, so that the weekday pattern starts where a reader expects
 PLANT_FROM, PLANT_BEFORE = 9, 25  # monitored days, counted from 1
 
@@ -32,19 +34,15 @@ DRIFTS = (Change.SCANNER, Change.PREVALENCE, Change.ANNOTATION)
 
 @dataclass(frozen=True, slots=True)
 class Scanner:
-    """One digital radiography system. `vendor` names its physics in the phantom generator."""
+    """One radiography system. `vendor` names its physics in the phantom generator."""
 
     vendor: str
-    manufacturer: str
-    model: str
-    software: str
-    serial: str
-    station: str
+    header: ScannerHeader
 
     @property
-    def ae_title(self) -> str:
-        """What it calls itself on the network: at most 16 characters (PS3.8 9.3.2)."""
-        return self.station[:16]
+    def model(self) -> str:
+        """ManufacturerModelName: no site has two scanners of one model."""
+        return self.header.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +176,11 @@ def _plant(play: Scenario, rng: np.random.Generator) -> Iterator[Planted]:
 
 
 def updated_software(version: str) -> str:
-    """The version string after a harmless update: its last number, plus one."""
-    head, dot, last = version.rpartition(".")
-    return f"{head}{dot}{int(last) + 1}"
+    """The version string after a harmless update: its last number or letter, counted up."""
+    if version[-1:].isalpha():
+        return version[:-1] + chr(ord(version[-1]) + 1)
+    head = version.rstrip("0123456789")
+    return f"{head}{int(version[len(head) :]) + 1:0{len(version) - len(head)}d}"
 
 
 def _readers(site: str) -> tuple[Reader, ...]:
@@ -195,40 +195,45 @@ def _readers(site: str) -> tuple[Reader, ...]:
     )
 
 
-def _site(
-    code: str, name: str, zone: str, prevalence: float, cases: float, *scanners: Scanner
-) -> Site:
-    return Site(code, name, zone, scanners, _readers(code), cases, prevalence)
+def _scanner(vendor: str, serial: str, station: str) -> Scanner:
+    return Scanner(vendor, replace(HEADERS[vendor], serial=serial, station=station))
 
 
 SITES = (
-    _site(
+    Site(
         "H01",
         "Northgate General Hospital",
         "Europe/Berlin",
-        0.14,
-        36.0,
-        Scanner("siemens", "SIEMENS", "YSIO X.pree", "VA10.21", "63021", "NGYSIO1"),
-        Scanner("carestream", "Carestream Health", "DRX-Evolution", "5.7.412", "CE8841", "NGDRX1"),
+        (
+            _scanner("siemens", "SN-SI-90233", "NG-THORAX-1"),
+            _scanner("philips", "SN-PH-4471002", "NG-THORAX-2"),
+        ),
+        _readers("H01"),
+        cases_a_day=36.0,
+        prevalence=0.14,
     ),
-    _site(
+    Site(
         "H02",
         "Hospital San Telmo",
         "Europe/Madrid",
-        0.12,
-        34.0,
-        Scanner("fuji", "FUJIFILM Corporation", "FDR Smart X", "V12.3", "20114477", "STFDR1"),
-        Scanner(
-            "philips", "Philips Medical Systems", "DigitalDiagnost", "4.3.1", "SN9921", "STDD1"
+        (
+            _scanner("fujifilm", "SN-FU-7719345", "ST-SALA-4"),
+            _scanner("agfa", "SN-AG-1200418", "ST-URGENCIAS"),
         ),
+        _readers("H02"),
+        cases_a_day=34.0,
+        prevalence=0.12,
     ),
-    _site(
+    Site(
         "H03",
         "Lakeside Central Hospital",
         "Europe/Helsinki",
-        0.15,
-        35.0,
-        Scanner("ge", "GE Healthcare", "Definium 656", "DM_2.14", "D656-0093", "LCDEF1"),
-        Scanner("agfa", "Agfa", "DX-D 600", "NX_4.0.6", "A5CK-2210", "LCDXD1"),
+        (
+            _scanner("agfa", "SN-AG-1200977", "LC-XR-1"),
+            _scanner("siemens", "SN-SI-91870", "LC-XR-2"),
+        ),
+        _readers("H03"),
+        cases_a_day=35.0,
+        prevalence=0.15,
     ),
 )

@@ -18,7 +18,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation
+from pynetdicom.sop_class import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+)
 
 from app.errors import AppError
 
@@ -91,7 +94,8 @@ def _is_stored(status: Dataset) -> bool:
 def _associate(peer: Peer, calling: str) -> Association:
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = RESPONSE_WITHIN_S
-    entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
+    for kind in (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation):
+        entity.add_requested_context(kind, ExplicitVRLittleEndian)
     return entity.associate(
         peer.host,
         peer.port,

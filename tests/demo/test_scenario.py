@@ -33,7 +33,7 @@ def test_every_play_plants_three_drifts_at_three_sites_and_one_harmless_header()
         [processing] = [p for p in drifts if p.change is Change.SCANNER]
         assert {p.change for p in drifts} == set(DRIFTS)
         assert len({p.site for p in drifts}) == 3
-        assert header.scanner_model != processing.scanner_model
+        assert (header.site, header.scanner_model) != (processing.site, processing.scanner_model)
 
 
 def test_sites_and_dates_of_the_drifts_differ_between_seeds() -> None:
@@ -70,21 +70,26 @@ def test_a_change_holds_from_its_date_on_at_its_site_alone() -> None:
         assert (play.active(Change.PREVALENCE, site, play.on(play.days)) is planted) == here
 
 
-def test_scanners_can_be_told_apart_by_model_serial_and_name() -> None:
+def test_scanners_can_be_told_apart() -> None:
     scanners = [scanner for site in SITES for scanner in site.scanners]
 
-    assert len({s.model for s in scanners}) == len(scanners)
-    assert len({s.serial for s in scanners}) == len(scanners)
-    assert len({s.ae_title for s in scanners}) == len(scanners)
-    assert len({s.manufacturer for s in scanners}) >= 3
+    assert len({s.header.serial for s in scanners}) == len(scanners)
+    assert len({s.header.station for s in scanners}) == len(scanners)
+    assert len({s.header.manufacturer for s in scanners}) >= 3
+    for site in SITES:
+        assert len({s.model for s in site.scanners}) == len(site.scanners)
 
 
-@pytest.mark.parametrize(("before", "after"), [("5.7.412.3", "5.7.412.4"), ("9", "10")])
-def test_an_update_counts_up_the_last_number(before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("5.7.412.3", "5.7.412.4"), ("9", "10"), ("A12-03", "A12-04"), ("VE10A", "VE10B")],
+)
+def test_an_update_counts_up_the_last_number_or_letter(before: str, after: str) -> None:
     assert updated_software(before) == after
 
 
 def test_every_scanner_can_be_updated() -> None:
     for site in SITES:
         for scanner in site.scanners:
-            assert updated_software(scanner.software) != scanner.software
+            version = scanner.header.software_versions
+            assert updated_software(version) != version
