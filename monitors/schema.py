@@ -26,7 +26,7 @@ SCORE_TERMS = ("logit", "probability", "logit_square")
 
 
 def _increasing(name: str, edges: FloatArray) -> FloatArray:
-    edges = np.asarray(edges, dtype=np.float64)
+    edges = np.array(edges, dtype=np.float64)  # a copy: it is made read-only below
     if edges.ndim != 1 or edges.size < 3:
         raise DesignError(f"{name}: at least 3 edges expected, got {edges.size}")
     if not np.all(np.isfinite(edges)) or not np.all(np.diff(edges) > 0):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from monitors.errors import MonitorError
 from monitors.schema import (
@@ -62,9 +63,10 @@ def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
     acquisition = np.clip(cases.numeric[:, index], low, high)
     where = joint.blocks["acquisition"]
     standard = (acquisition - joint.centre[where]) / joint.scale[where]
-    fourier = np.cos(cases.embedding @ joint.omega.T + joint.phase)
+    embedding = np.where(np.isfinite(cases.embedding), cases.embedding, np.nan)
+    fourier = np.cos(embedding @ joint.omega.T + joint.phase)
     fourier *= np.sqrt(2.0 / max(joint.phase.size, 1))
-    phi = np.column_stack([raw_score, acquisition, standard**2, cases.embedding, fourier])
+    phi = np.column_stack([raw_score, acquisition, standard**2, embedding, fourier])
     phi = np.clip((phi - joint.centre) / joint.scale, -JOINT_CLIP, JOINT_CLIP)
     phi[~np.isfinite(phi).all(axis=1)] = np.nan
     return np.asarray(phi, dtype=np.float64)
@@ -73,8 +75,10 @@ def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
 def summarise(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
     """One summary row per group, shape (groups, width). `group` (n,) holds 0 .. groups - 1."""
     _check(schema, cases)
+    if group.shape != (len(cases),) or np.any((group < 0) | (group >= groups)):
+        raise MonitorError(f"group: one of 0 .. {groups - 1} expected for each case")
     rows = np.zeros((groups, schema.width(schema.columns)), dtype=np.int64)
-    analysed = cases.outcome <= TALLIES.index("flagged")
+    analysed = _is_analysed(cases)
     rows[:, schema.columns["tallies"]] = _tallies(cases.outcome, group, groups)
     inside = Cases(
         cases.numeric[analysed],
@@ -109,7 +113,10 @@ def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
     Products are centred on each day's mean before they are added and rounded to fixed point
     per day, so that rows of different weeks and scanners still add exactly.
     """
+    _check(schema, cases)
     quantised, complete = quantised_joint(schema, cases)
+    quantised = quantised[_is_analysed(cases)[complete]]
+    complete = complete & _is_analysed(cases)
     row = np.zeros(schema.width(schema.moment_columns), dtype=np.int64)
     upper = np.triu_indices(schema.joint.size)
     for one in np.unique(day[complete]):
@@ -203,9 +210,18 @@ def _check(schema: Schema, cases: Cases) -> None:
     ):
         if array.shape != (n, width):
             raise MonitorError(f"{name}: shape {(n, width)} expected, got {array.shape}")
-    known = cases.scores[np.isfinite(cases.scores)]
+    known = cases.scores[~np.isnan(cases.scores)]
     if known.size and (known.min() < 0 or known.max() > 1):
         raise MonitorError("scores must lie in [0, 1]")
+    most = np.array([len(c.categories) for c in schema.categorical])
+    if np.any((cases.categorical < -1) | (cases.categorical > most)):
+        raise MonitorError("categorical: codes must run from -1 (missing) to OTHER")
+    if np.any((cases.outcome < 0) | (cases.outcome >= len(TALLIES))):
+        raise MonitorError(f"outcome: an index into {len(TALLIES)} tallies expected")
+
+
+def _is_analysed(cases: Cases) -> npt.NDArray[np.bool_]:
+    return np.asarray(cases.outcome <= TALLIES.index("flagged"))
 
 
 def _tallies(outcome: IntArray, group: IntArray, groups: int) -> IntArray:
