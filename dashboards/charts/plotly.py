@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 
 from dashboards.charts import spec
+from dashboards.charts.drawing import date_ticks
 from dashboards.charts.palette import (
     CURRENT,
     INK,
@@ -27,6 +28,7 @@ from dashboards.charts.palette import (
     WHITE,
 )
 from dashboards.charts.svg_distributions import heights
+from dashboards.charts.svg_time import limit_labels
 
 Json = dict[str, Any]
 FONT = "DejaVu Sans, Verdana, sans-serif"
@@ -45,8 +47,8 @@ def _layout(chart: spec.Chart, **more: Any) -> Json:
         "showlegend": False,
         "hovermode": "x unified",
         "height": 300,
-        "margin": {"l": 10, "r": 90, "t": 10, "b": 10},
-        "xaxis": _axis("", type="date"),
+        "margin": {"l": 10, "r": 100, "t": 24, "b": 10},
+        "xaxis": _axis(""),
         "yaxis": _axis(getattr(chart, "unit", "")),
     }
     return base | more
@@ -116,7 +118,7 @@ def _band(span: spec.Span, fill: str, label: str) -> tuple[Json, Json]:
         "text": label,
         "showarrow": False,
         "xanchor": "left",
-        "yanchor": "top",
+        "yanchor": "bottom",
         "font": {"color": MUTED},
     }
     return shape, note
@@ -132,6 +134,21 @@ def _end_label(y: float, text: str) -> Json:
         "xanchor": "left",
         "font": {"color": MUTED},
     }
+
+
+def _time_axis(days: Sequence[date]) -> Json:
+    """The same ticks as the SVG: ISO weeks, or dates where a period is short."""
+    if not days:
+        return _axis("", type="date")
+    ticks = date_ticks(days[0], days[-1])
+    return _axis(
+        "",
+        type="date",
+        tickmode="array",
+        tickvals=[day.isoformat() for day, _ in ticks],
+        ticktext=[label for _, label in ticks],
+        hoverformat="%Y-%m-%d",
+    )
 
 
 def _days(days: Sequence[date]) -> list[str]:
@@ -171,10 +188,9 @@ def _control_chart(chart: spec.ControlChart) -> Json:
         shapes.append(shape | {"line": {"width": 1, "color": MUTED, "dash": "dot"}})
         notes.append(note)
     if chart.readings:
-        last = chart.readings[-1]
-        for name, at in (("UCL", last.upper), ("centre", last.centre), ("LCL", last.lower)):
-            notes.append(_end_label(at, f"{name} {at:.4g}"))
-    return {"data": data, "layout": _layout(chart, shapes=shapes, annotations=notes)}
+        notes += [_end_label(at, text) for at, text in limit_labels(chart)]
+    axis = _time_axis([r.day for r in chart.readings])
+    return {"data": data, "layout": _layout(chart, shapes=shapes, annotations=notes, xaxis=axis)}
 
 
 def _bands(span: spec.Span | None, fill: str, label: str) -> tuple[list[Json], list[Json]]:
@@ -198,10 +214,13 @@ def _path(chart: spec.PathChart) -> Json:
     at = [p for p in chart.points if p.day == chart.signal]
     data.append(_marks(_days([p.day for p in at]), [p.upper for p in at], "signal", True))
     shapes, notes = _bands(chart.onset, ONSET, "change began")
-    axis = _axis(chart.unit, type="log" if chart.log else "linear")
+    axes = {
+        "xaxis": _time_axis([p.day for p in chart.points]),
+        "yaxis": _axis(chart.unit, type="log" if chart.log else "linear"),
+    }
     return {
         "data": data,
-        "layout": _layout(chart, shapes=shapes, annotations=notes, yaxis=axis),
+        "layout": _layout(chart, shapes=shapes, annotations=notes, **axes),
     }
 
 
@@ -410,7 +429,8 @@ def _mix(chart: spec.Mix) -> Json:
         )
         for i, level in enumerate(chart.levels)
     ]
-    return {"data": data, "layout": _layout(chart, showlegend=True, yaxis=_axis("share, %"))}
+    axes = {"xaxis": _time_axis([d.day for d in chart.days]), "yaxis": _axis("share, %")}
+    return {"data": data, "layout": _layout(chart, showlegend=True, **axes)}
 
 
 FIGURES: dict[type[spec.Chart], Callable[[Any], Json]] = {

@@ -47,7 +47,7 @@ def control_chart(chart: ControlChart) -> str:
     low, high = _value_range(chart)
     ticks = value_ticks(low, high)
     labels = tick_labels(ticks)
-    ends = _limit_labels(chart.readings[-1], decimals(low, high))
+    ends = limit_labels(chart)
     left = left_margin(labels)
     height = 250.0
     canvas = Canvas(WIDTH, height)
@@ -196,7 +196,9 @@ def _value_range(chart: ControlChart) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _limit_labels(last: Reading, places: int) -> list[tuple[float, str]]:
+def limit_labels(chart: ControlChart) -> list[tuple[float, str]]:
+    """The limits that hold at the last reading, with what is written beside them."""
+    last, places = chart.readings[-1], decimals(*_value_range(chart))
     return [
         (last.upper, f"UCL {last.upper:.{places}f}"),
         (last.centre, f"centre {last.centre:.{places}f}"),

@@ -1,0 +1,261 @@
+"""What a template receives: one frozen object, with every number chosen and every word written.
+
+Templates have no arithmetic and no knowledge of the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from dashboards.charts.spec import Chart, State
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """The frame of every page: where we are, who is here, how many signals wait."""
+
+    current: str
+    person: str
+    role: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A text and where it leads."""
+
+    text: str
+    href: str
+    is_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and a value; `is_code` for digests."""
+
+    name: str
+    value: str
+    is_code: bool = False
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A plain table: `numeric` names the columns set to the right; `links` one per row or none."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    links: tuple[str, ...] = ()
+    empty: str = "Nothing is on record."
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A signal in a list."""
+
+    id: str
+    title: str
+    href: str
+    where: str
+    state: str
+    is_open: bool
+    raised: date
+    age: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Days received by one site: "█" received, "·" missing."""
+
+    site: str
+    href: str
+    marks: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """The home page."""
+
+    title: str
+    sentences: tuple[str, ...]
+    queue: tuple[QueueRow, ...]
+    empty_queue: str
+    versions: tuple[Link, ...]
+    heat_map: Chart | None
+    funnel: Chart | None
+    strips: tuple[Strip, ...]
+    balance: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """How far one characteristic moved."""
+
+    name: str
+    effect: float
+    interval: tuple[float, float]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A cause and the probability it is held to have."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """Something that happened to a signal."""
+
+    when: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """Something else that changed about the same time."""
+
+    what: str
+    when: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """A signed decision, with everything 21 CFR 11.50 wants shown."""
+
+    verdict: str
+    cause: str
+    rationale: str
+    printed_name: str
+    meaning: str
+    decided_at: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One option of a form."""
+
+    value: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentForm:
+    """The form of the signal page; `values` are what was typed before a refusal."""
+
+    action: str
+    verdicts: tuple[Choice, ...]
+    causes: tuple[Choice, ...]
+    digest: str
+    needs_signature: bool
+    verdict: str = ""
+    cause: str = ""
+    rationale: str = ""
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalView:
+    """One signal: what was seen, how sure, where, what else changed, who decided."""
+
+    id: str
+    crumb: str
+    title: str
+    state: str
+    is_open: bool
+    claim: tuple[str, ...]
+    seen: tuple[Chart, ...]
+    sure: tuple[str, ...]
+    effects: tuple[EffectRow, ...]
+    candidates: tuple[Shares, ...]
+    where: tuple[Chart, ...]
+    changes: tuple[ChangeRow, ...]
+    history: tuple[HistoryRow, ...]
+    facts: tuple[Fact, ...]
+    decisions: tuple[DecisionView, ...]
+    form: AssessmentForm | None
+    form_absent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    """A page that is a heading, a sentence and tables."""
+
+    title: str
+    sentences: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsView:
+    """All signals, newest first."""
+
+    title: str
+    sentence: str
+    filters: tuple[Link, ...]
+    rows: tuple[QueueRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectView:
+    """A device version or a site: its state, facts, charts and tables."""
+
+    crumb: str
+    title: str
+    state: State
+    sentences: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    signals: tuple[QueueRow, ...]
+    charts: tuple[Chart, ...]
+    grids: tuple[Grid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignInView:
+    """The sign-in page; `then` is where the person was going."""
+
+    then: str
+    name: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """An issued report."""
+
+    number: str
+    device: str
+    period: str
+    issued: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsView:
+    """Issued reports, and the form to issue one."""
+
+    title: str
+    rows: tuple[ReportRow, ...]
+    devices: tuple[Choice, ...]
+    start: str
+    end: str
+    may_issue: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemView:
+    """A page that says what went wrong, in words a person can act on."""
+
+    title: str
+    sentence: str

@@ -1,0 +1,307 @@
+"""Every fixed sentence a person reads, and the few rules that build sentences from facts.
+
+Reviewers read diffs of this file. Words are the glossary's. Sentences for hospitals use no
+statistics; counts come from one partition of the fleet, so that they add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from app.contracts.signals import Attribution, Effect, Signal
+from dashboards.charts.spec import State
+
+CAUTION = (
+    "A signal suggests a change worth verifying. It does not show that the device's performance "
+    "has fallen."
+)
+LIMITS = (
+    "A signal is not evidence of harm; absence of a signal is not evidence of absence. Statistics "
+    "of groups of cases were compared; no case was looked at."
+)
+LOCKED = (
+    "The installed device remains locked. Nothing changes at any site until a change is approved "
+    "and a release is installed."
+)
+SIGNING = "Signing asks for your password and records your name, the time and the meaning."
+NO_DEVICE = (
+    "No device is under surveillance yet. Register a device version and its reference period."
+)
+NO_REFERENCE_READS = "No reference reads exist for this period; performance could not be measured."
+NO_CHART = "No chart: this signal was raised by an event, not by a statistic."
+NO_PANELS = "Not assessable: the evidence of this signal holds no distributions to compare."
+NO_CHANGES = "No other change is on record at this site within 30 days."
+NO_DECISION = "Nobody has decided on this signal yet."
+NO_REPORT = "No report has been issued yet."
+NOT_ALLOWED = "Your role does not allow this."
+SIGN_IN_FAILED = "The name or the password is not right, or the account is locked for a while."
+RATIONALE_TOO_SHORT = "Rationale: at least {least} characters expected, got {got}."
+CHOOSE_VERDICT = "Verdict: choose one."
+WRONG_PASSWORD = "Password: it is not yours, so the decision was not signed."  # noqa: S105
+RATIONALE_LEAST = 20
+EVIDENTLY_NOTE = (
+    "This drift report by Evidently is given for comparison. Its verdicts are not controlled for "
+    "false signals: it compares each characteristic once with fixed thresholds, takes no account "
+    "of how many are compared or how often, and its table of cases was rebuilt from counts per "
+    "bin. No decision should rest on it alone."
+)
+
+CAUSES = {
+    "scanner": "scanner or image processing",
+    "prevalence": "share of positive cases",
+    "population": "patients and share of positives together",
+    "annotation": "labelling by readers",
+    "performance": "how positive cases present",
+    "lock": "broken lock",
+    "data_quality": "data quality",
+    "undetermined": "undetermined",
+}
+CAUSE_SENTENCES = {
+    "scanner": "The images themselves changed: most likely the scanner or its image processing.",
+    "prevalence": "The share of positive cases changed; cases of one kind look as they did.",
+    "population": "The patients and the share of positive cases changed together.",
+    "annotation": "Readers label differently than before; the device's scores did not move.",
+    "performance": "Positive cases present differently to the device than before.",
+    "lock": "The installed device no longer scores as it did when it was cleared.",
+    "data_quality": "Data are missing, unreadable, duplicated or out of their usual volume.",
+    "undetermined": "The cause could not be named with enough certainty.",
+}
+EVENTS = {
+    "lock": "The installed device is not the cleared one",
+    "lock_broken": "The installed device is not the cleared one",
+    "silence": "Site has not been heard from",
+    "silent": "Site has not been heard from",
+    "software_version": "Scanner software changed",
+    "model": "Scanner model changed",
+    "new_scanner": "New scanner",
+    "protocol": "Protocol changed",
+    "device_version": "Device version changed",
+    "known_answer": "Known-answer cases deviate",
+}
+STATES = {
+    "detected": "waiting",
+    "under_assessment": "under assessment",
+    "confirmed": "confirmed",
+    "refuted": "refuted",
+    "inconclusive": "inconclusive",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The one state of one site. `since` is when it was last heard, `reason` why not assessable."""
+
+    site: str
+    state: State
+    since: datetime | None = None
+    reason: str = ""
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """`1 site`, `2 sites`, `no sites`."""
+    word = one if n == 1 else many or f"{one}s"
+    return f"{n or 'no'} {word}"
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """`A, B and C`; beyond `most`, `A, B, C, D and 3 more`."""
+    all_names = list(names)
+    shown, rest = all_names[:most], len(all_names) - most
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    if len(shown) < 2:
+        return "".join(shown)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def fleet_sentences(waiting: int, standings: Sequence[Standing]) -> tuple[str, ...]:
+    """What a colleague would say at the door. Every site is counted in exactly one sentence."""
+    if not standings:
+        return ("No site is enrolled yet.",)
+    by_state = {s: [one for one in standings if one.state is s] for s in State}
+    return (
+        *_waiting(waiting, by_state[State.SIGNAL]),
+        *_in_control(by_state[State.IN_CONTROL]),
+        *_not_assessable(by_state[State.NOT_ASSESSABLE]),
+        *(_silent(one) for one in by_state[State.SILENT]),
+    )
+
+
+def _waiting(waiting: int, sites: Sequence[Standing]) -> tuple[str, ...]:
+    if not waiting:
+        return ("No signal waits for a decision.",)
+    verb = "waits" if waiting == 1 else "wait"
+    where = f" at {count(len(sites), 'site')}" if sites else ""
+    return (f"{count(waiting, 'signal')} {verb} for a decision{where}.",)
+
+
+def _in_control(sites: Sequence[Standing]) -> tuple[str, ...]:
+    if not sites:
+        return ()
+    verb = "shows" if len(sites) == 1 else "show"
+    return (f"{count(len(sites), 'site')} {verb} common-cause variation only.",)
+
+
+def _not_assessable(sites: Sequence[Standing]) -> tuple[str, ...]:
+    if not sites:
+        return ()
+    reasons = {one.reason for one in sites if one.reason}
+    why = f" ({reasons.pop()})" if len(reasons) == 1 else ""
+    verb = "is" if len(sites) == 1 else "are"
+    names = listed(one.site for one in sites)
+    return (f"{count(len(sites), 'site')} {verb} not assessable{why}: {names}.",)
+
+
+def _silent(one: Standing) -> str:
+    if one.since is None:
+        return f"{one.site} has never been heard from; nothing is known about it."
+    since = one.since.date().isoformat()
+    return f"{one.site} has not been heard from since {since}; nothing is known about it."
+
+
+def characteristic(name: str) -> str:
+    """A characteristic's name as words."""
+    known = {"kvp": "kVp", "kv": "kV", "id": "ID", "n": "n"}
+    words = [known.get(word, word) for word in name.replace("_", " ").split()]
+    return " ".join(words) or "unnamed"
+
+
+def sentence_case(text: str) -> str:
+    """First letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def direction(effect: float) -> str:
+    """Upward or downward."""
+    return "upward" if effect > 0 else "downward"
+
+
+def title(signal: Signal) -> str:
+    """The claim in a few words: the page's heading and the mail's subject."""
+    if signal.kind == "deterministic":
+        return EVENTS.get(signal.event, sentence_case(characteristic(signal.event or "event")))
+    lead = leading(signal)
+    if lead is None:
+        return "Something has changed"
+    return f"{sentence_case(characteristic(lead.name))} has shifted {direction(lead.effect)}"
+
+
+def leading(signal: Signal) -> Effect | None:
+    """The characteristic a signal is named for: the first its evidence gives."""
+    return signal.characteristics[0] if signal.characteristics else None
+
+
+def place(signal: Signal) -> str:
+    """Where, in the words of the stratum."""
+    parts = [
+        listed(signal.sites) or "fleet",
+        *([f"scanner {listed(signal.scanners)}"] if signal.scanners else ()),
+        *([f"reader group {listed(signal.readers)}"] if signal.readers else ()),
+    ]
+    return " · ".join(parts)
+
+
+def claim(signal: Signal) -> tuple[str, ...]:
+    """What was seen, since when, and why it may be so: sentences that can be read aloud."""
+    return (*_seen(signal), *_since(signal), *_why(signal))
+
+
+def _seen(signal: Signal) -> tuple[str, ...]:
+    if signal.kind == "deterministic":
+        return (f"{title(signal)} at {listed(signal.sites) or 'no named site'}.",)
+    return tuple(effect_sentence(effect) for effect in signal.characteristics[:3])
+
+
+def effect_sentence(effect: Effect) -> str:
+    """How far one characteristic moved, with its interval."""
+    verb = "rose" if effect.effect > 0 else "fell"
+    low, high = sorted(abs(v) for v in effect.interval)
+    crosses = effect.interval[0] * effect.interval[1] < 0
+    shown = f"{effect.interval[0]:.2g} to {effect.interval[1]:.2g}" if crosses else None
+    between = shown or f"{low:.2g} to {high:.2g}"
+    unit = f" {effect.unit}" if effect.unit else ""
+    name = sentence_case(characteristic(effect.name))
+    return (
+        f"{name} {verb} by {abs(effect.effect):.2g}{unit} (95 % interval {between}) "
+        "against the reference period."
+    )
+
+
+def _since(signal: Signal) -> tuple[str, ...]:
+    if signal.change_interval:
+        start, end = signal.change_interval
+        if start == end:
+            return (f"The change most likely began on {start.isoformat()}.",)
+        return (f"The change most likely began between {start.isoformat()} and {end.isoformat()}.",)
+    if signal.change_date:
+        return (f"The change most likely began about {signal.change_date.isoformat()}.",)
+    return ()
+
+
+def _why(signal: Signal) -> tuple[str, ...]:
+    if not signal.history:
+        return ()
+    return tuple(cause_sentences(signal.history[-1]))
+
+
+def cause_sentences(attribution: Attribution) -> list[str]:
+    """Each named cause, and how probable it is held to be."""
+    sentences = [CAUSE_SENTENCES[cause] for cause in attribution.causes]
+    if attribution.causes != ("undetermined",):
+        sentences.append(f"This is held to be {percent(attribution.probability)} probable.")
+    elif attribution.candidates:
+        name, likely = max(attribution.candidates.items(), key=lambda item: item[1])
+        sentences.append(f"Most likely so far: {CAUSES.get(name, name)}, {percent(likely)}.")
+    return sentences
+
+
+def percent(share: float) -> str:
+    """Whole per cent, but never 0 or 100 for what is not certain."""
+    whole = min(max(round(100 * share), 1), 99) if 0 < share < 1 else round(100 * share)
+    return f"{whole} %"
+
+
+def budget(promised_per_year: float) -> str:
+    """The price of looking, beside the limits."""
+    if promised_per_year <= 0:
+        return "No false-signal rate is promised for this evaluation."
+    weeks = round(52.18 / promised_per_year)
+    return (
+        f"With this plan at most {promised_per_year:g} false "
+        f"{'signal' if promised_per_year == 1 else 'signals'} a year "
+        f"{'is' if promised_per_year == 1 else 'are'} expected over the whole fleet, one every "
+        f"{weeks} weeks."
+    )
+
+
+def empty_queue(evaluated: datetime | None, assessable: int, sites: int) -> str:
+    """An empty queue says when it was last filled, and by how much data."""
+    if evaluated is None:
+        return "No signal waits for a decision. Nothing has been evaluated yet."
+    return (
+        f"No signal waits for a decision. Last evaluated {instant(evaluated)}, "
+        f"{assessable} of {sites} sites assessable."
+    )
+
+
+def instant(when: datetime) -> str:
+    """Absolute, in one zone."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def age(day: date, today: date) -> str:
+    """Only ever shown beside an absolute date."""
+    days = (today - day).days
+    if days <= 0:
+        return "today"
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def subject(identifier: str, signal: Signal, device: str) -> str:
+    """The mail's subject: claim, place, device."""
+    what = title(signal)
+    what = what if what[:2].isupper() else what[:1].lower() + what[1:]
+    where = listed(signal.sites) or "fleet"
+    return f"[Surveillance] Signal {identifier}: {what}, {where}, {device}"
