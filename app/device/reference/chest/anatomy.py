@@ -87,11 +87,15 @@ def attenuation(
     physics: ScannerPhysics,
     patient: Patient,
     opacities: tuple[Opacity, ...],
-) -> Image:
-    """Line integrals in nepers, (rows, columns). `rng` draws vessels and tissue texture."""
+) -> tuple[Image, Image]:
+    """Line integrals in nepers and relative lung depth in 0..1, both (rows, columns).
+
+    `rng` draws vessels and tissue texture.
+    """
     grid = _Grid.of(physics, patient)
     body = _body(grid, patient)
-    lung = _lungs(grid, patient) * patient.thickness_mm * np.float32(0.62)
+    depth = _lungs(grid, patient)
+    lung = depth * np.float32(patient.thickness_mm * 0.62)
     soft = body - np.float32(1 - LUNG_DENSITY) * lung
     soft += _texture(rng, physics, grid, patient) * lung
     soft += _opacity(grid, opacities) * np.minimum(lung * np.float32(1 / 80), 1)
@@ -101,7 +105,7 @@ def attenuation(
     harder = (physics.kvp / 120.0) ** -0.35
     line = np.float32(SOFT_PER_MM * harder) * soft
     line += np.float32(BONE_PER_MM * harder**2.2 * patient.bone) * bone * (body > 0)
-    return np.maximum(line, 0)
+    return np.maximum(line, 0), depth
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ SEVERITIES = ("none", "subtle", "moderate", "marked")
 _SEVERITY_EDGES = (0.75, 1.35)  # conspicuity
 SUPINE_RATE = 0.2
 FAILED_EXPOSURE_RATE = 0.01  # a mis-set exposure: the quality gate should refuse the image
+LUNG_DEPTH = 0.35  # a pixel belongs to the lung fields from this relative depth on
+KVP_SD = 3.0  # tube voltage follows the patient's size
 MINOR_RATE = 0.006  # patients under 18 where adults are intended
 
 
@@ -31,11 +33,13 @@ MINOR_RATE = 0.006  # patients under 18 where adults are intended
 class ChestPhantom:
     """One case: stored pixels (rows, columns) and what a header would say of it.
 
-    `positive` is the truth; `severity` one of `SEVERITIES`. Units are DICOM's: kV, mAs, ms,
-    exposure index (100 per uGy), dose-area product in dGy cm2.
+    `lungs` is where the lung fields are; `positive` is the truth; `severity` one of
+    `SEVERITIES`. Units are DICOM's: kV, mAs, ms, exposure index (100 per uGy), dose-area
+    product in dGy cm2.
     """
 
     pixels: npt.NDArray[np.uint16]
+    lungs: npt.NDArray[np.bool_]
     positive: bool
     severity: str
     age: int
@@ -63,20 +67,23 @@ def make_case(
     kerma = float(np.exp(rng.normal(0.0, physics.kerma_sd)))
     if rng.random() < FAILED_EXPOSURE_RATE:
         kerma *= float(rng.choice((0.06, 12.0)))
-    line = attenuation(rng, physics, patient, tuple(opacities))
+    kvp = float(np.round(physics.kvp + np.clip(rng.normal(0, KVP_SD), -9, 9)))
+    physics = replace(physics, kvp=kvp)
+    line, depth = attenuation(rng, physics, patient, tuple(opacities))
     signal = detect(rng, physics, line, kerma)
     edges = _collimation(rng, physics)
     pixels = store(physics, process(physics, signal), _open_field(physics, edges))
-    mas = 2.2 * kerma * (patient.thickness_mm / 215) ** 3 * (120 / physics.kvp) ** 3
+    mas = 2.2 * kerma * (patient.thickness_mm / 215) ** 3 * (120 / kvp) ** 3
     area_cm2 = physics.rows * physics.columns * physics.spacing_mm**2 / 100
     return ChestPhantom(
         pixels=pixels,
+        lungs=depth > LUNG_DEPTH,
         positive=positive,
         severity=_severity(conspicuity),
         age=age,
         sex="F" if female else "M",
         view="AP" if supine else "PA",
-        kvp=physics.kvp,
+        kvp=kvp,
         exposure_mas=mas,
         exposure_ms=mas * 3.1,
         exposure_index=100 * TARGET_KERMA_UGY * kerma * float(np.exp(rng.normal(0, 0.04))),

@@ -182,5 +182,5 @@ def process(physics: ScannerPhysics, signal: Image) -> Image:
 def store(physics: ScannerPhysics, image: Image, open_field: npt.NDArray[np.bool_]) -> np.ndarray:
     """Stored values (uint16): black outside the open field, inverted for MONOCHROME1."""
     top = (1 << physics.bits_stored) - 1
-    stored = np.rint(np.where(open_field, image, 0) * np.float32(0.96 * top)).astype(np.uint16)
+    stored = np.rint(np.where(open_field, image, 0) * np.float32(top)).astype(np.uint16)
     return (top - stored) if physics.monochrome1 else stored
