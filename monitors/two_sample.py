@@ -161,13 +161,20 @@ def g_test(of: Pair) -> ChiSquare:
 
 
 def _chi_square(of: Pair, statistic: FloatArray) -> ChiSquare:
-    df = of.df
-    if not np.all(df > 0):
-        raise NotAssessable(
-            f"chi-square: at least 2 occupied bins expected, got 1 in {int((df < 1).sum())} "
-            f"of {df.size} rows"
-        )
+    df = _occupied("chi-square", of, 2)
     return ChiSquare(statistic, df, np.asarray(chdtrc(df, statistic)))
+
+
+def _occupied(test: str, of: Pair, least: int) -> FloatArray:
+    """Degrees of freedom, once every row has `least` occupied bins."""
+    df = of.df
+    short = df + 1 < least
+    if short.any():
+        raise NotAssessable(
+            f"{test}: at least {least} occupied bins expected, fewer in {int(short.sum())} of "
+            f"{df.size} rows"
+        )
+    return df
 
 
 def _pearson(of: Pair) -> FloatArray:
@@ -334,14 +341,13 @@ def cramer_von_mises(of: Pair) -> CramerVonMises:
     Null: sum lambda_i chi2_1 with lambda the eigenvalues of the binned Brownian bridge
     (Choulakian, Lockhart and Stephens 1994, Can. J. Stat. 22, 125-137).
     """
+    _occupied("Cramer-von Mises", of, 2)
     pooled, root = of.pooled, np.sqrt(of.pooled)
     gap = np.cumsum(of.difference, axis=-1)
     statistic = (pooled * gap**2).sum(axis=-1) / of.noise
     f = np.minimum(np.cumsum(pooled, axis=-1), 1.0)
     bridge = np.minimum(f[..., :, None], f[..., None, :]) - f[..., :, None] * f[..., None, :]
     weights = np.linalg.eigvalsh(root[..., :, None] * bridge * root[..., None, :])
-    if not np.all(of.df > 0):
-        raise NotAssessable("Cramer-von Mises: at least 2 occupied bins expected, got 1")
     return CramerVonMises(statistic, weighted_chi_square_tail(np.maximum(weights, 0), statistic))
 
 
@@ -403,6 +409,7 @@ def directed(of: Pair) -> Directed:
     Waerden 1952; for grouped data Hajek and Sidak 1967, section III.4), taken over the
     pooled sample so that no bin is without a score.
     """
+    _occupied("normal scores", of, 3)
     p = of.pooled
     f = np.clip(np.cumsum(p, axis=-1), 0.0, 1.0)
     cut = ndtri(np.concatenate([np.zeros((*f.shape[:-1], 1)), f[..., :-1]], axis=-1))
@@ -421,6 +428,4 @@ def directed(of: Pair) -> Directed:
 def _contrast(of: Pair, score: FloatArray) -> tuple[FloatArray, FloatArray]:
     gain = (of.difference * score).sum(axis=-1)
     variance = (of.pooled * score**2).sum(axis=-1) * of.noise
-    if not np.all(variance > 0):
-        raise NotAssessable("normal scores: at least 3 occupied bins expected")
     return np.asarray(gain), np.asarray(gain / np.sqrt(variance))
