@@ -1,0 +1,83 @@
+"""Permission is a parameter type: a route that names none does not pass the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app import clock
+from app.central.accounts import service
+from app.central.accounts.models import Role
+from app.central.accounts.service import Person
+from app.central.database import DbSession
+from app.central.errors import Forbidden, NotAuthenticated
+
+
+class Permission(StrEnum):
+    """What a route needs."""
+
+    READ = "read"
+    ASSESS = "assess"  # decide on signals, propose references, draft reports
+    APPROVE = "approve"  # the second person
+    ENROL = "enrol"  # sites, codes, edges
+    ADMINISTER = "administer"  # people, devices, plans
+    AUDIT = "audit"
+
+
+_READERS = {Permission.READ}
+GRANTS: dict[Role, set[Permission]] = {
+    Role.VIEWER: _READERS,
+    Role.ANALYST: _READERS | {Permission.ASSESS},
+    Role.QUALITY_APPROVER: _READERS | {Permission.ASSESS, Permission.APPROVE},
+    Role.REGULATORY: _READERS | {Permission.ASSESS},
+    Role.SITE_ADMIN: _READERS | {Permission.ENROL},
+    Role.ADMINISTRATOR: _READERS | {Permission.ENROL, Permission.ADMINISTER, Permission.APPROVE},
+    Role.AUDITOR: _READERS | {Permission.AUDIT},
+}
+
+Now = Annotated[datetime, Depends(clock.now)]
+
+
+def cookie_name(secure: bool) -> str:
+    """`__Host-` binds the cookie to this host and to https."""
+    return "__Host-lockwatch" if secure else "lockwatch"
+
+
+def current_person(request: Request, session: DbSession, now: Now) -> Person:
+    """Who is logged in."""
+    token = request.cookies.get(cookie_name(request.app.state.settings.secure_cookies))
+    person = service.person_of(session, token, now) if token else None
+    if person is None:
+        raise NotAuthenticated("session", "log in first")
+    return person
+
+
+def require(permission: Permission) -> Callable[[Person], Person]:
+    """A dependency that admits people with `permission`."""
+
+    def admitted(person: Annotated[Person, Depends(current_person)]) -> Person:
+        if permission not in GRANTS[person.role]:
+            raise Forbidden(f"permission to {permission.value} is needed")
+        return person
+
+    admitted.permission = permission  # type: ignore[attr-defined]
+    return admitted
+
+
+def anyone() -> None:
+    """For the few routes that are open on purpose."""
+
+
+anyone.permission = "anyone"  # type: ignore[attr-defined]
+
+Anyone = Annotated[None, Depends(anyone)]
+Viewer = Annotated[Person, Depends(require(Permission.READ))]
+Assessor = Annotated[Person, Depends(require(Permission.ASSESS))]
+Approver = Annotated[Person, Depends(require(Permission.APPROVE))]
+Enroller = Annotated[Person, Depends(require(Permission.ENROL))]
+Administrator = Annotated[Person, Depends(require(Permission.ADMINISTER))]
+Auditor = Annotated[Person, Depends(require(Permission.AUDIT))]

@@ -1,0 +1,30 @@
+"""Queries on accounts and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.central.accounts.models import Account, LoginSession
+
+
+def find_account(session: Session, name: str, *, lock: bool = False) -> Account | None:
+    """The account of that name."""
+    return session.get(Account, name, with_for_update=lock)
+
+
+def accounts(session: Session, *, limit: int = 500) -> Sequence[Account]:
+    """Everybody, by name."""
+    return session.scalars(select(Account).order_by(Account.name).limit(limit)).all()
+
+
+def find_session(session: Session, id_hash: str) -> LoginSession | None:
+    """The session whose cookie hashes to `id_hash`."""
+    return session.get(LoginSession, id_hash)
+
+
+def end_sessions(session: Session, account: str) -> None:
+    """Log a person out everywhere."""
+    session.execute(delete(LoginSession).where(LoginSession.account == account))

@@ -1,0 +1,196 @@
+"""Who somebody is: accounts, passwords, sessions, and signing with the password in hand."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.central.accounts import repository
+from app.central.accounts.models import Account, LoginSession, Role
+from app.central.audit import service as audit
+from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.contracts.signing import sha256
+
+# OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+AT_ONCE = threading.BoundedSemaphore(2)
+NOBODY = HASHER.hash(secrets.token_hex(16))  # verified for unknown names, to take the same time
+IDLE = timedelta(minutes=30)
+LONGEST = timedelta(hours=12)
+FREE_ATTEMPTS = 5
+SHORTEST_PASSWORD = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody logged in."""
+
+    name: str
+    full_name: str
+    role: Role
+    site_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A person who has just given the password again: 21 CFR 11.200(a)(1)."""
+
+    name: str
+    full_name: str
+    at: datetime
+
+
+def create_account(
+    session: Session,
+    *,
+    name: str,
+    full_name: str,
+    role: Role,
+    password: str,
+    site_id: str | None,
+    by: str,
+    now: datetime,
+) -> Account:
+    """Add a person."""
+    if not name.isprintable() or not 0 < len(name) <= 64:
+        raise Unusable("account name: 1 to 64 printable characters expected")
+    if len(password) < SHORTEST_PASSWORD:
+        raise Unusable(f"password: at least {SHORTEST_PASSWORD} characters, got {len(password)}")
+    if repository.find_account(session, name) is not None:
+        raise NotAllowed(f"account {name} exists")
+    account = Account(
+        name=name,
+        full_name=full_name,
+        role=role,
+        site_id=site_id,
+        password_hash=_hash(password),
+        failed_attempts=0,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    audit.record(
+        session,
+        actor=by,
+        action="accounts:account:create",
+        subject=name,
+        at=now,
+        detail={"role": role.value, "site": site_id},
+    )
+    return account
+
+
+def check_password(
+    sessions: sessionmaker[Session], name: str, password: str, now: datetime
+) -> Account:
+    """The account, if the password is its own.
+
+    Counts failures in a transaction of its own: the refusal that follows must not undo them.
+    Every refusal is the same, whether the name, the password or a lock is the reason.
+    """
+    refused = NotAuthenticated("credentials", "name or password is not right, or wait a while")
+    with sessions.begin() as session:
+        account = repository.find_account(session, name, lock=True)
+        is_open = account is not None and not _is_shut(account, now)
+        matches = _matches(account.password_hash if account else NOBODY, password)
+        if account is not None and is_open:
+            _count(session, account, matches, now)
+    if account is None or not (is_open and matches):
+        raise refused
+    return account
+
+
+def sign(sessions: sessionmaker[Session], person: Person, password: str, now: datetime) -> Signer:
+    """A person at the moment of signing."""
+    account = check_password(sessions, person.name, password, now)
+    return Signer(account.name, account.full_name, now)
+
+
+def log_in(session: Session, account: Account, now: datetime) -> str:
+    """A new session; what is returned goes into the cookie and is stored nowhere."""
+    token = secrets.token_urlsafe(32)
+    session.add(
+        LoginSession(
+            id_hash=sha256(token.encode()),
+            account=account.name,
+            created_at=now,
+            last_used_at=now,
+            ends_at=now + LONGEST,
+        )
+    )
+    audit.record(
+        session, actor=account.name, action="accounts:session:begin", subject=account.name, at=now
+    )
+    return token
+
+
+def person_of(session: Session, token: str, now: datetime) -> Person | None:
+    """Whose session a cookie names, if it still runs; keeps it from idling out."""
+    found = repository.find_session(session, sha256(token.encode()))
+    if found is None or not found.created_at <= now < found.ends_at:
+        return None
+    account = repository.find_account(session, found.account)
+    if account is None or account.disabled_at is not None or now - found.last_used_at > IDLE:
+        session.delete(found)
+        return None
+    found.last_used_at = now
+    return Person(account.name, account.full_name, account.role, account.site_id)
+
+
+def log_out(session: Session, token: str) -> None:
+    """End a session; its cookie means nothing from then on."""
+    found = repository.find_session(session, sha256(token.encode()))
+    if found is not None:
+        session.delete(found)
+
+
+def disable(session: Session, name: str, *, by: str, now: datetime) -> None:
+    """No more log-ins, and every session of the person ends."""
+    account = repository.find_account(session, name, lock=True)
+    if account is None:
+        raise Unusable(f"no account {name}")
+    account.disabled_at = now
+    repository.end_sessions(session, name)
+    audit.record(session, actor=by, action="accounts:account:disable", subject=name, at=now)
+
+
+def _is_shut(account: Account, now: datetime) -> bool:
+    locked = account.locked_until is not None and now < account.locked_until
+    return account.disabled_at is not None or locked
+
+
+def _count(session: Session, account: Account, matches: bool, now: datetime) -> None:
+    if matches:
+        account.failed_attempts, account.locked_until = 0, None
+        return
+    account.failed_attempts += 1
+    extra = account.failed_attempts - FREE_ATTEMPTS
+    if extra >= 0:  # 30 s, then twice as long each time, up to an hour
+        account.locked_until = now + min(timedelta(seconds=30 * 2 ** min(extra, 7)), IDLE * 2)
+        audit.record(
+            session,
+            actor=account.name,
+            action="accounts:session:locked",
+            subject=account.name,
+            at=now,
+            detail={"failed_attempts": account.failed_attempts},
+        )
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    with AT_ONCE:
+        try:
+            return HASHER.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _hash(password: str) -> str:
+    with AT_ONCE:
+        return HASHER.hash(password)

@@ -1,0 +1,177 @@
+"""Whether a window that is signed and whole can be true: pure checks against its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+
+from app.central.intake.models import Reason
+from app.contracts.disclosure import DEFAULT
+from app.contracts.window import BALANCE, LATENCY_EDGES_S, Table, Window
+from monitors.schema import JOINT_CLIP, JOINT_UNITS, IntArray, Schema
+from monitors.summaries import categorical_counts, numeric_counts, score_counts, tallies
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+AGREEMENT_COLUMNS = 3  # n, sum, sum of squares
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a window goes to quarantine."""
+
+    reason: Reason
+    detail: str
+
+
+Check = Callable[[Schema, Table], Iterator[Finding]]
+
+
+def implausible(window: Window, schema: Schema, now: datetime) -> Finding | None:
+    """The first thing wrong with a window, or None."""
+    return next(_findings(window, schema, now), None)
+
+
+def _findings(window: Window, schema: Schema, now: datetime) -> Iterator[Finding]:
+    header = window.header
+    if max(header.end, header.closed_at) > now + CLOCK_TOLERANCE:
+        yield Finding(Reason.FUTURE, f"ends or was closed after {now:%FT%TZ}")
+    if "balance" not in window.tables or len(window.tables["balance"].keys) != 1:
+        yield Finding(Reason.NO_BALANCE, "one row of table balance expected")
+    widths = _widths(schema)
+    for name, table in window.tables.items():
+        if table.values.shape[1] != widths[name]:
+            yield Finding(
+                Reason.SHAPE,
+                f"table {name}: {widths[name]} columns expected, got {table.values.shape[1]}",
+            )
+        yield from (
+            Finding(f.reason, f"table {name}: {f.detail}") for f in CHECKS[name](schema, table)
+        )
+    yield from _span(window)
+
+
+def _widths(schema: Schema) -> dict[str, int]:
+    return {
+        "balance": len(BALANCE),
+        "latency": len(LATENCY_EDGES_S),
+        "reasons": 1,
+        "strata": schema.width(schema.columns),
+        "moments": schema.width(schema.moment_columns),
+        "subgroups": schema.width(schema.margin_columns),
+        "labels": schema.width(schema.label_columns),
+        "sentinel": schema.width(schema.sentinel_columns),
+        "agreement": AGREEMENT_COLUMNS,
+    }
+
+
+def _counts(_: Schema, table: Table) -> Iterator[Finding]:
+    if np.any(table.values < 0):
+        yield Finding(Reason.NEGATIVE_COUNT, "a count is negative")
+
+
+def _strata(schema: Schema, table: Table) -> Iterator[Finding]:
+    rows = table.values
+    signed = schema.columns["joint_sum"]
+    if np.any(rows[:, : signed.start] < 0) or np.any(rows[:, signed.stop :] < 0):
+        yield Finding(Reason.NEGATIVE_COUNT, "a count is negative")
+    tally = tallies(schema, rows)
+    n = tally["analysed"]
+    if np.any(tally["flagged"] > n):
+        yield Finding(Reason.BINS_SUM, "more flagged than analysed cases")
+    yield from _sums(schema, rows, n)
+    if np.any(n < DEFAULT.minimum_n):
+        yield Finding(Reason.SMALL_CELL, f"{DEFAULT.minimum_n} cases a row expected, got {n.min()}")
+    yield from _days(table, DEFAULT.longest_days)
+
+
+def _sums(schema: Schema, rows: IntArray, n: IntArray) -> Iterator[Finding]:
+    """Every part accounts for every analysed case, or was withheld as a whole."""
+    if np.any(score_counts(schema, rows).sum(axis=-1) != n[:, None]):
+        yield Finding(Reason.BINS_SUM, "score bins do not add up to the analysed cases")
+    parts = [numeric_counts(schema, rows).sum(axis=-1)]
+    parts += [c.sum(axis=-1)[:, None] for c in categorical_counts(schema, rows)]
+    sums = np.concatenate(parts, axis=1)
+    if np.any((sums != n[:, None]) & (sums != 0)):
+        yield Finding(Reason.BINS_SUM, "a characteristic's bins do not add up to the cases")
+    joint_n = rows[:, schema.columns["joint_n"]]
+    if np.any(joint_n > n[:, None]):
+        yield Finding(Reason.BINS_SUM, "more joint moments than analysed cases")
+    bound = joint_n * np.int64(JOINT_CLIP * JOINT_UNITS)
+    if np.any(np.abs(rows[:, schema.columns["joint_sum"]]) > bound):
+        yield Finding(Reason.BINS_SUM, "joint moments beyond what that many cases can give")
+
+
+def _moments(schema: Schema, table: Table) -> Iterator[Finding]:
+    n = table.values[:, schema.moment_columns["n"]]
+    dof = table.values[:, schema.moment_columns["dof"]]
+    if np.any(dof < 0) or np.any(dof >= np.maximum(n, 1)):
+        yield Finding(Reason.BINS_SUM, "degrees of freedom do not fit the cases")
+    if np.any(n < DEFAULT.moments_n):
+        yield Finding(Reason.SMALL_CELL, f"{DEFAULT.moments_n} cases a row expected, got {n.min()}")
+    yield from _days(table, DEFAULT.moments_longest_days)
+
+
+def _labels(schema: Schema, table: Table) -> Iterator[Finding]:
+    yield from _counts(schema, table)
+    labelled = table.values[:, schema.label_columns["labelled"]]
+    if np.any(table.values[:, schema.label_columns["positive"]] > labelled):
+        yield Finding(Reason.BINS_SUM, "more positive than labelled cases")
+    if np.any(labelled.sum(axis=1) < DEFAULT.labels):
+        yield Finding(Reason.SMALL_CELL, f"{DEFAULT.labels} labels a row expected")
+    if any(_day(key[0]) is None for key in table.keys):
+        yield Finding(Reason.DATES, "week: an ISO date expected")
+
+
+def _sentinel(schema: Schema, table: Table) -> Iterator[Finding]:
+    yield from _counts(schema, table)
+    columns = schema.sentinel_columns
+    if np.any(table.values[:, columns["positive"]] > table.values[:, columns["reads"]]):
+        yield Finding(Reason.BINS_SUM, "more positive reads than reads")
+    if any(_day(key[0]) is None for key in table.keys):
+        yield Finding(Reason.DATES, "date: an ISO date expected")
+
+
+def _free(_: Schema, __: Table) -> Iterator[Finding]:
+    yield from ()
+
+
+CHECKS: dict[str, Check] = {
+    "balance": _counts,
+    "latency": _counts,
+    "reasons": _counts,
+    "strata": _strata,
+    "moments": _moments,
+    "subgroups": _counts,
+    "labels": _labels,
+    "sentinel": _sentinel,
+    "agreement": _free,  # sums of signed differences
+}
+
+
+def _days(table: Table, longest: int) -> Iterator[Finding]:
+    for key in table.keys:
+        start, end = _day(key[0]), _day(key[1])
+        if start is None or end is None:
+            yield Finding(Reason.DATES, "start and end: ISO dates expected")
+        elif not timedelta() < end - start <= timedelta(days=longest):
+            yield Finding(Reason.DATES, f"1 to {longest} days a row expected, got {start} to {end}")
+
+
+def _span(window: Window) -> Iterator[Finding]:
+    """No row may end after the window does; a day of tolerance, since rows are in local days."""
+    latest = window.header.end.date() + timedelta(days=1)
+    for name in ("strata", "moments"):
+        table = window.tables.get(name)
+        ends = [_day(key[1]) for key in table.keys] if table else []
+        if any(end is not None and end > latest for end in ends):
+            yield Finding(Reason.DATES, f"table {name}: a row ends after its window")
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        return None

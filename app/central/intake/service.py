@@ -1,0 +1,380 @@
+"""Take in a window: duplicate first, then verify, then judge; store or quarantine; receipt.
+
+Every authenticated window gets a signed receipt. Bytes that are not a window of this edge are
+refused, with a copy kept. Balance of an edge: produced = stored + quarantined + still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import structlog
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import Session
+
+from app.central.audit import service as audit
+from app.central.errors import NotAllowed, NotAuthenticated
+from app.central.fleet import repository as fleet_repository
+from app.central.fleet import service as fleet
+from app.central.fleet.models import Edge, EdgeCursor, EdgeState
+from app.central.intake import repository
+from app.central.intake.models import (
+    Arrival,
+    Outcome,
+    QuarantinedContent,
+    Reason,
+    StoredWindow,
+)
+from app.central.intake.plausibility import Finding, implausible
+from app.contracts.exchange import RECEIPT_TYPE, Receipt, WindowReceipt
+from app.contracts.signing import SigningKey, seal, sha256
+from app.contracts.window import BALANCE, Header, Window, decode, read_header
+from app.errors import AppError, ContractError, SignatureRefused
+from monitors.schema import TALLIES
+
+log = structlog.get_logger()
+LARGEST = 1 << 62  # sequence numbers and the like must fit a signed 64-bit column
+GAPS_SHOWN = 64
+
+
+class Equivocation(NotAllowed):
+    """Two different windows under one number: a cloned or rolled-back edge, or worse."""
+
+    title = "Another window has this number"
+    reason = "equivocation"
+
+
+class NotAWindow(AppError):
+    """Refused bytes: kept for a person to look at, but no window of this edge."""
+
+    status = 422
+    title = "Not a window"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeBalance:
+    """produced = stored + quarantined + still on the edge, and the case balance it reports."""
+
+    edge_id: str
+    site_id: str
+    produced: int
+    stored: int
+    quarantined: int
+    on_edge: int
+    gaps: tuple[tuple[int, int], ...]
+    quarantined_by_reason: dict[str, int]
+    refused_by_reason: dict[str, int]
+    cases: dict[str, int]
+    last_window_end: datetime | None
+
+    @property
+    def closes(self) -> bool:
+        """No window has arrived that was not produced, and none is missing below the newest."""
+        return self.on_edge >= 0 and not self.gaps
+
+    @property
+    def cases_close(self) -> bool:
+        """received = analysed + rejected + abstained + outside limits + failed + waiting."""
+        c = self.cases
+        parts = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
+        return not c or c["received"] == sum(c[part] for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalView:
+    """One window as a list shows it."""
+
+    epoch: int
+    sequence: int
+    digest: str
+    stream: str
+    start: datetime
+    end: datetime
+    outcome: str
+    reason: str
+    received_at: datetime
+
+
+def take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> WindowReceipt | AppError:
+    """Take in the bytes of one window from an authenticated edge, in the caller's transaction.
+
+    An error is returned, not raised: the copy kept of refused bytes must be committed.
+    """
+    try:
+        header = read_header(raw)
+        _check_numbers(edge, header)
+        fleet_repository.cursor(session, edge.id, header.epoch)  # one at a time from here on
+        known = repository.find_arrival(session, edge.id, header.epoch, header.sequence)
+        if known is not None and known.content_digest == sha256(raw):
+            return WindowReceipt(
+                sequence=header.sequence,
+                digest=known.digest,
+                outcome="duplicate",
+                reason=known.reason,
+            )
+        if edge.state in (EdgeState.PENDING, EdgeState.RETIRED):
+            return NotAuthenticated("not_active", f"edge is {edge.state.value}: keep the window")
+        window = decode(raw, bytes.fromhex(edge.public_key))
+    except SignatureRefused as error:
+        return _refuse(session, edge, raw, NotAuthenticated("window_signature", str(error)), now)
+    except ContractError as error:
+        return _refuse(session, edge, raw, NotAWindow(error.reason, str(error)), now)
+    if known is not None:
+        return _equivocation(session, edge, window, known, now)
+    return _accept(session, edge, window, now)
+
+
+def _check_numbers(edge: Edge, header: Header) -> None:
+    if header.edge_id != edge.id:
+        raise ContractError("other_edge", "the window names another edge than the request")
+    if not 1 <= header.epoch <= edge.epoch:
+        raise ContractError("epoch", f"epoch 1 to {edge.epoch} expected, got {header.epoch}")
+    if not (1 <= header.sequence < LARGEST and 0 <= header.revision < LARGEST):
+        raise ContractError("header", "sequence or revision is out of range")
+    if header.start.year < 1990 or header.end.year > 2200:
+        raise ContractError("header", "start and end between 1990 and 2200 expected")
+
+
+def _accept(session: Session, edge: Edge, window: Window, now: datetime) -> WindowReceipt:
+    header = window.header
+    finding = _judge(session, edge, window, now)
+    outcome = Outcome.QUARANTINED if finding else Outcome.STORED
+    session.add(
+        Arrival(
+            edge_id=edge.id,
+            epoch=header.epoch,
+            sequence=header.sequence,
+            digest=window.digest,
+            content_digest=sha256(window.raw),
+            outcome=outcome,
+            reason=finding.reason.value if finding else "",
+            stream=header.stream,
+            start=header.start,
+            end=header.end,
+            received_at=now,
+        )
+    )
+    if finding:
+        _keep_aside(session, edge, window.raw, finding.reason.value, finding.detail, now)
+    else:
+        session.add(_row(edge, window, now))
+        _note_lock(edge, header)
+    _advance(session, edge, window, finding)
+    session.flush()
+    log.info("window.taken_in", edge=edge.id, sequence=header.sequence, outcome=outcome.value)
+    return WindowReceipt(
+        sequence=header.sequence,
+        digest=window.digest,
+        outcome=outcome.value,
+        reason=finding.reason.value if finding else "",
+    )
+
+
+def _judge(session: Session, edge: Edge, window: Window, now: datetime) -> Finding | None:
+    header = window.header
+    if edge.state is EdgeState.SUSPENDED:
+        return Finding(Reason.SUSPENDED, "the edge is suspended")
+    version = fleet_repository.find_device_version(session, header.lock_digest)
+    if version is None:
+        return Finding(Reason.WRONG_LOCK, "no device version of this lock digest is registered")
+    if version.schema_digest != header.schema_digest:
+        return Finding(Reason.UNKNOWN_SCHEMA, "the schema is not that of the device version")
+    before = repository.find_arrival(session, edge.id, header.epoch, header.sequence - 1)
+    expected = before.digest if before else "0" * 64 if header.sequence == 1 else header.previous
+    if header.previous != expected:
+        return Finding(Reason.CHAIN, "the window does not name the one before it")
+    return implausible(window, fleet.manifest_of(version).schema_.layout(), now)
+
+
+def _row(edge: Edge, window: Window, now: datetime) -> StoredWindow:
+    header = window.header
+    strata = window.tables.get("strata")
+    return StoredWindow(
+        edge_id=edge.id,
+        start=header.start,
+        epoch=header.epoch,
+        sequence=header.sequence,
+        end=header.end,
+        stream=header.stream,
+        revision=header.revision,
+        site_id=edge.site_id,
+        lock_digest=header.lock_digest,
+        digest=window.digest,
+        cases=int(strata.values[:, : len(TALLIES)][:, 0].sum()) if strata else 0,
+        closed_at=header.closed_at,
+        received_at=now,
+        raw=window.raw,
+    )
+
+
+def _note_lock(edge: Edge, header: Header) -> None:
+    edge.reported_lock = header.lock_digest
+    edge.lock_state = header.lock_state
+    edge.agent_version = fleet.printable(header.agent_version)
+
+
+def _advance(session: Session, edge: Edge, window: Window, finding: Finding | None) -> None:
+    """Note the number as seen, and the balance if it is the newest that can be believed."""
+    header = window.header
+    cursor = fleet_repository.cursor(session, edge.id, header.epoch)
+    cursor.seen = _joined([*cursor.seen, Range(header.sequence, header.sequence + 1)])
+    cursor.produced = max(cursor.produced, header.sequence)
+    table = window.tables.get("balance")
+    usable = table is not None and table.values.shape == (1, len(BALANCE))
+    believed = finding is None or finding.reason is Reason.SUSPENDED
+    if usable and believed and table is not None and header.sequence > cursor.balance_sequence:
+        cursor.balance = dict(zip(BALANCE, table.values[0].tolist(), strict=True))
+        cursor.balance_sequence = header.sequence
+        cursor.produced = max(cursor.produced, cursor.balance["windows_produced"])
+
+
+def _joined(ranges: Sequence[Range[int]]) -> list[Range[int]]:
+    """Half-open ranges, ordered and merged where they touch."""
+    pairs: list[tuple[int, int]] = []
+    for lower, upper in sorted((r.lower or 0, r.upper or 0) for r in ranges):
+        if pairs and lower <= pairs[-1][1]:
+            pairs[-1] = pairs[-1][0], max(pairs[-1][1], upper)
+        else:
+            pairs.append((lower, upper))
+    return [Range(lower, upper) for lower, upper in pairs]
+
+
+def _equivocation(
+    session: Session, edge: Edge, window: Window, known: Arrival, now: datetime
+) -> AppError:
+    number = f"{edge.id}/{known.epoch}/{known.sequence}"
+    _keep_aside(session, edge, window.raw, "equivocation", f"another window is {number}", now)
+    audit.record(
+        session,
+        actor=edge.id,
+        action="intake:window:equivocation",
+        subject=number,
+        at=now,
+        detail={"stored": known.digest, "offered": window.digest},
+    )
+    return Equivocation(f"{number} holds another window: {known.digest[:12]}…")
+
+
+def _refuse(session: Session, edge: Edge, raw: bytes, error: AppError, now: datetime) -> AppError:
+    _keep_aside(session, edge, raw, str(getattr(error, "reason", "refused")), str(error), now)
+    return error
+
+
+def _keep_aside(
+    session: Session, edge: Edge, raw: bytes, reason: str, detail: str, now: datetime
+) -> None:
+    log.warning("window.kept_aside", edge=edge.id, reason=reason)
+    repository.keep_aside(
+        session,
+        QuarantinedContent(
+            edge_id=edge.id,
+            content_digest=sha256(raw),
+            reason=reason,
+            detail=detail[:500],
+            received_at=now,
+            times=1,
+            raw=raw,
+        ),
+    )
+
+
+def receipt(
+    session: Session,
+    edge: Edge,
+    key: SigningKey,
+    *,
+    now: datetime,
+    windows: tuple[WindowReceipt, ...] = (),
+) -> bytes:
+    """The centre's signed word about an edge: the only thing that counts as acknowledgement."""
+    cursor = fleet_repository.cursor(session, edge.id, edge.epoch)
+    acked_through, gaps = cursor_position(cursor)
+    content = Receipt(
+        edge_id=edge.id,
+        epoch=edge.epoch,
+        acked_through=acked_through,
+        gaps=gaps[:GAPS_SHOWN],
+        windows=windows,
+        release_counter=edge.release_counter,
+        audit_head=audit.head(session),
+        at=now,
+    )
+    return seal(RECEIPT_TYPE, content.model_dump(mode="json"), [key])
+
+
+def cursor_position(cursor: EdgeCursor) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Everything up to and including the first number arrived; missing ranges above, inclusive."""
+    seen = _joined(cursor.seen)
+    ends = [(1, 1)] + [(r.lower or 0, r.upper or 0) for r in seen]
+    gaps = [(u, low - 1) for (_, u), (low, _) in pairwise(ends) if low > u]
+    if gaps:
+        return gaps[0][0] - 1, tuple(gaps)
+    return ends[-1][1] - 1, ()
+
+
+def balance(session: Session, edge: Edge) -> EdgeBalance:
+    """The balance of an edge over all its epochs."""
+    cursors = fleet_repository.cursors(session, edge.id)
+    counts = dict.fromkeys(Outcome, 0)
+    for tally in repository.tallies(session, edge.id):
+        counts[tally.outcome] += tally.windows
+    produced = sum(c.produced for c in cursors)
+    gaps = [gap for c in cursors for gap in cursor_position(c)[1]]
+    return EdgeBalance(
+        edge_id=edge.id,
+        site_id=edge.site_id,
+        produced=produced,
+        stored=counts[Outcome.STORED],
+        quarantined=counts[Outcome.QUARANTINED],
+        on_edge=produced - sum(counts.values()),
+        gaps=tuple(gaps),
+        quarantined_by_reason=repository.reasons(session, edge.id),
+        refused_by_reason=repository.refused(session, edge.id),
+        cases=_cases(cursors),
+        last_window_end=repository.last_window(session, edge.id),
+    )
+
+
+def _cases(cursors: Sequence[EdgeCursor]) -> dict[str, int]:
+    """The newest word of every epoch, added; each epoch counts from nothing."""
+    words = [c.balance for c in cursors if c.balance]
+    return {name: sum(int(w[name]) for w in words) for name in BALANCE} if words else {}
+
+
+def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance, ...]:
+    """The balance of every edge."""
+    return tuple(balance(session, e) for e in fleet_repository.edges(session, site_id=scope))
+
+
+def arrivals(session: Session, edge_id: str, *, limit: int = 200) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge."""
+    return tuple(
+        ArrivalView(
+            a.epoch,
+            a.sequence,
+            a.digest,
+            a.stream,
+            a.start,
+            a.end,
+            a.outcome.value,
+            a.reason,
+            a.received_at,
+        )
+        for a in repository.newest(session, edge_id=edge_id, limit=limit)
+    )
+
+
+def add_months(session: Session, now: datetime) -> None:
+    """Partitions for this month and the next; nothing fails without them."""
+    first = datetime(now.year, now.month, 1, tzinfo=UTC)
+    for _ in range(2):
+        after = datetime(first.year + first.month // 12, first.month % 12 + 1, 1, tzinfo=UTC)
+        repository.add_partition(session, f"stored_window_{first:%Y%m}", first, after)
+        first = after

@@ -1,0 +1,80 @@
+"""Every refusal as problem details (RFC 9457), in one place."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from app.errors import AppError
+from monitors.errors import MonitorError
+
+log = structlog.get_logger()
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
+    """An RFC 9457 answer."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+
+
+def refusal(error: AppError) -> JSONResponse:
+    """The answer to an error that the caller can act on."""
+    reason = getattr(error, "reason", None)
+    answer = problem(
+        error.status, error.title, str(error), **({"reason": reason} if reason else {})
+    )
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: which refusals its documentation lists."""
+    content = {MEDIA_TYPE: {"schema": {"type": "object"}}}
+    return {status: {"description": "Problem details", "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(AppError)
+    def refuse(_: Request, error: AppError) -> JSONResponse:
+        return refusal(error)
+
+    @app.exception_handler(MonitorError)
+    def not_assessable(_: Request, error: MonitorError) -> JSONResponse:
+        return problem(422, "Not assessable", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        fields = [
+            {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+            for item in error.errors()
+        ]
+        return problem(422, "Not usable", "the request does not keep its schema", fields=fields)
+
+    @app.exception_handler(HTTPException)
+    def plain(_: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail), str(error.detail))
+
+    @app.exception_handler(OperationalError)
+    def unavailable(_: Request, error: OperationalError) -> JSONResponse:
+        log.error("database.unavailable", kind=type(error.orig).__name__)
+        answer = problem(503, "Database unavailable", "try again")
+        answer.headers["Retry-After"] = "5"
+        return answer
+
+    @app.exception_handler(Exception)
+    def bug(_: Request, error: Exception) -> JSONResponse:
+        number = secrets.token_hex(4)
+        log.error("request.failed", number=number, exc_info=error)
+        return problem(500, "Internal error", f"error {number}", error=number)
