@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboards import assets, wording
+from dashboards.charts.plotly import is_live
 from dashboards.charts.spec import GLYPHS
 from dashboards.filters import FILTERS
 
@@ -25,6 +26,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     env.filters.update(FILTERS)
+    env.tests["live"] = is_live
     env.globals.update(wording=wording, glyphs=GLYPHS, asset=assets.url)
     return env
 

@@ -34,6 +34,15 @@ Json = dict[str, Any]
 FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
+# The forms that gain by hovering. The others hold links or texts that the SVG places better.
+LIVE = (spec.ControlChart, spec.PathChart, spec.Funnel, spec.Calibration, spec.Mix)
+
+
+def is_live(chart: spec.Chart) -> bool:
+    """Whether the screen replaces the static figure by a live one."""
+    return isinstance(chart, LIVE)
+
+
 def figure(chart: spec.Chart) -> Json:
     """`data` and `layout` for `Plotly.newPlot`."""
     return FIGURES[type(chart)](chart)
@@ -63,6 +72,17 @@ def _axis(title: str, **more: Any) -> Json:
         "ticks": "",
     }
     return axis | more
+
+
+def _categories(names: Sequence[str]) -> Json:
+    """An axis of names, the first on top, in the order given."""
+    return _axis(
+        "",
+        type="category",
+        categoryorder="array",
+        categoryarray=list(names),
+        autorange="reversed",
+    )
 
 
 def _line(
@@ -354,13 +374,12 @@ def _time_line(chart: spec.TimeLine) -> Json:
     ]
     shapes, notes = _bands(chart.shaded, SHADE, "reference period")
     lanes = [lane.name for lane in chart.lanes]
-    axis = _axis(
-        "", type="category", categoryorder="array", categoryarray=lanes, autorange="reversed"
-    )
-    return {
-        "data": data,
-        "layout": _layout(chart, hovermode="closest", shapes=shapes, annotations=notes, yaxis=axis),
+    axes = {
+        "xaxis": _time_axis([chart.period.start, chart.period.end]),
+        "yaxis": _categories(lanes),
     }
+    layout = _layout(chart, hovermode="closest", shapes=shapes, annotations=notes, **axes)
+    return {"data": data, "layout": layout}
 
 
 def _forest(chart: spec.Forest) -> Json:
@@ -383,10 +402,8 @@ def _forest(chart: spec.Forest) -> Json:
     ]
     overall = {"type": "line", "x0": chart.overall, "x1": chart.overall, "y0": 0, "y1": 1}
     names = [g.name for g in chart.groups]
-    axis = _axis(
-        "", type="category", categoryorder="array", categoryarray=names, autorange="reversed"
-    )
-    layout = _layout(chart, hovermode="closest", xaxis=_axis(chart.unit), yaxis=axis)
+    axes = {"xaxis": _axis(chart.unit), "yaxis": _categories(names)}
+    layout = _layout(chart, hovermode="closest", **axes)
     layout["shapes"] = [overall | {"yref": "paper", "line": {"color": MUTED, "width": 1}}]
     return {"data": data, "layout": layout}
 
