@@ -1,0 +1,85 @@
+"""Structured logs that cannot name a patient: keys from a closed list, values short and plain."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+from app import clock
+
+KEYS = frozenset(
+    {
+        "at",
+        "event",
+        "level",
+        "error",
+        "folder",
+        "n",
+        "outcome",
+        "port",
+        "reason",
+        "seconds",
+        "sequence",
+        "state",
+        "status",
+        "stream",
+        "version",
+        "where",
+    }
+)
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/ -]{0,80}")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def configure() -> None:
+    """JSON lines on standard error. Everything outside the closed list is dropped."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, _stamp, keep_allowed, _render()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    sys.excepthook = _report
+    threading.excepthook = lambda args: _report(
+        args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+    )
+
+
+def keep_allowed(
+    _logger: Any, _method: str, entry: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Drop keys that are not on the list, and values that are not plain words or numbers."""
+    return {name: _plain(value) for name, value in entry.items() if name in KEYS}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else "dropped"
+
+
+def _stamp(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    entry["at"] = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    return entry
+
+
+def _render() -> structlog.processors.JSONRenderer:
+    return structlog.processors.JSONRenderer(sort_keys=True)
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An exception nobody caught, without its text, which may quote what was received."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    frames = traceback.extract_tb(trace or error.__traceback__)
+    where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
+    log.error("agent.error", error=kind.__name__, where=where)

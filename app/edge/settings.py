@@ -1,0 +1,149 @@
+"""One TOML file says everything about an edge. Messages name the field that does not fit."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from app.contracts.disclosure import DEFAULT, Limits
+from app.errors import AppError
+
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,14}[\x21-\x7e])?$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class SettingsRefused(AppError):
+    """The settings file does not fit."""
+
+    title = "Settings refused"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Peer(_Closed):
+    """A DICOM destination for results."""
+
+    host: str
+    port: Port
+    ae: AeTitle
+
+
+class EdgeSettings(_Closed):
+    """Everything an edge can be told. Paths may be relative to the file they stand in."""
+
+    data_dir: Path
+    bundle: Path
+    trusted_keys: Annotated[tuple[Key, ...], Field(min_length=1)]
+    signature_threshold: int = Field(default=1, ge=1)
+    minimum_release: int = Field(default=0, ge=0)
+
+    site_timezone: str
+    ae_title: AeTitle
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    allowed_ae_titles: Annotated[tuple[AeTitle, ...], Field(min_length=1)]
+    maximum_associations: int = Field(default=20, ge=1, le=500)
+    largest_object_mb: int = Field(default=512, ge=1)
+    free_disk_mb: int = Field(default=200, ge=0)
+
+    central_url: str
+    audience: str = ""
+    central_keys: tuple[Key, ...] = ()
+    enrolment_code_file: Path | None = None
+
+    results_folder: Path | None = None
+    results_peer: Peer | None = None
+    label_inbox: Path | None = None
+    label_policies: tuple[str, ...] = ()
+    reader_groups: dict[str, str] = {}
+
+    watermark_hours: int = Field(default=24, ge=1, le=24 * 14)
+    k: int = Field(default=DEFAULT.k, ge=DEFAULT.k)
+    minimum_n: int = Field(default=DEFAULT.minimum_n, ge=DEFAULT.minimum_n)
+    retention_days: int = Field(default=30, ge=1)
+
+    workers: int = Field(default=1, ge=1, le=64)
+    case_seconds: float = Field(default=60.0, gt=0)
+    memory_mb: int = Field(default=6144, ge=1024)
+
+    @field_validator("site_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("an IANA time zone such as Europe/Berlin expected")
+        return value
+
+    @field_validator("central_url")
+    @classmethod
+    def _safe_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not parts.hostname or parts.query or parts.username:
+            raise ValueError("an address such as https://lockwatch.example expected")
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError("https expected; http only to this machine")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _enough_keys(self) -> Self:
+        if self.signature_threshold > len(set(self.trusted_keys)):
+            raise ValueError("signature_threshold: no more than the trusted keys expected")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return ZoneInfo(self.site_timezone)
+
+    @property
+    def limits(self) -> Limits:
+        """The disclosure limits: the house's, or stricter ones."""
+        return Limits(minimum_n=self.minimum_n, k=self.k)
+
+    @property
+    def addressed_to(self) -> str:
+        """What a request names as its audience."""
+        return self.audience or self.central_url
+
+
+def load(path: Path) -> EdgeSettings:
+    """The settings in the TOML file at `path`, or `SettingsRefused` naming the field."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsRefused(f"{path.name}: cannot be read: {type(error).__name__}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsRefused(f"{path.name}: {error}") from error
+    try:
+        settings = EdgeSettings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsRefused(f"{path.name}: {_describe(error)}") from error
+    return _anchored(settings, path.resolve().parent)
+
+
+def _describe(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in one['loc']) or 'settings'}: {one['msg']}"
+        for one in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _anchored(settings: EdgeSettings, folder: Path) -> EdgeSettings:
+    found: dict[str, Any] = dict(settings)
+    paths = {name: folder / value for name, value in found.items() if isinstance(value, Path)}
+    return settings.model_copy(update=paths)

@@ -1,0 +1,292 @@
+"""Windows go to the centre oldest first; only a receipt that it signed is an acknowledgement.
+
+An answer without a trusted receipt (a captive portal, a proxy, another server) is no answer.
+409, 413 and 422 will not change by themselves: the window stays here as `dead`, in sight, and
+the next ones go on. 401 and 403 pause the sending; everything else is tried again for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from app import clock
+from app.contracts.exchange import (
+    ENROLMENT_DOMAIN,
+    RECEIPT_TYPE,
+    EnrolmentAnswer,
+    EnrolmentRequest,
+    Receipt,
+    enrolment_message,
+    parse,
+)
+from app.contracts.signing import open_sealed
+from app.edge import AGENT_VERSION
+from app.edge.http import Answer, BackOff, Centre, Unreachable
+from app.edge.journal import Journal, meta, set_meta
+from app.edge.logs import log
+from app.errors import AppError, ContractError, SignatureRefused
+
+PERMANENT = {409: "other_content_known", 413: "too_large", 422: "not_understood"}
+PAUSING = (401, 403)
+SENDING = ("active", "suspended")  # what a suspended edge sends is quarantined, not refused
+PAUSE_S = 30.0
+
+
+class EnrolmentRefused(AppError):
+    """The centre does not take this edge, or the edge has nothing to enrol with."""
+
+    title = "Enrolment refused"
+    status = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the centre called this edge, and the keys its receipts must be signed with."""
+
+    edge_id: str
+    epoch: int
+    site: str
+    state: str
+    receipt_keys: tuple[str, ...]
+
+    @classmethod
+    def remembered(cls, db: sqlite3.Connection) -> Identity | None:
+        """The identity in the journal, or None before enrolment."""
+        raw = meta(db, "identity")
+        if raw is None:
+            return None
+        found = json.loads(raw)
+        return cls(**{**found, "receipt_keys": tuple(found["receipt_keys"])})
+
+    def remember(self, db: sqlite3.Connection) -> None:
+        """Keep it in the journal."""
+        set_meta(db, "identity", json.dumps({n: getattr(self, n) for n in self.__slots__}))
+
+
+@dataclass(slots=True)
+class Uplink:
+    """The outbound side. Nothing ever listens for the centre."""
+
+    centre: Centre
+    journal: Journal
+    pinned: tuple[str, ...]  # receipt keys from the settings; () = trust those of the enrolment
+    code_file: Path | None
+    back_off: BackOff = field(default_factory=BackOff)
+    trouble: str = ""  # the last thing that went wrong, in a closed word
+    clock_offset: timedelta | None = None  # the centre's clock minus ours
+
+    def identity(self) -> Identity | None:
+        """Who we are to the centre, if it has told us."""
+        return self.journal.do(Identity.remembered)
+
+    def enrol(self, lock_digest: str) -> Identity | None:
+        """Present our key with the one-time code; the same answer however often we ask."""
+        if self.code_file is None or not self.code_file.exists():
+            self.trouble = "no_enrolment_code"
+            return None
+        code = self.code_file.read_text().strip()
+        public = self.centre.key.public.hex()
+        message = enrolment_message(code, public, lock_digest)
+        request = EnrolmentRequest(
+            code=code,
+            public_key=public,
+            agent_version=AGENT_VERSION,
+            lock_digest=lock_digest,
+            signature=self.centre.key.sign(ENROLMENT_DOMAIN, message).hex(),
+        )
+        content = request.model_dump_json().encode()
+        answer = self._ask("POST", "/edge/v1/enrol", content, "application/json")
+        return self._identify(answer)
+
+    def refresh(self, known: Identity) -> Identity | None:
+        """Ask whether a person has approved us yet."""
+        return self._identify(self._ask("GET", "/edge/v1/state", edge_id=known.edge_id), known)
+
+    def send_due(self) -> int:
+        """Send what waits, oldest first, until nothing waits or something is wrong."""
+        sent = 0
+        while self.back_off.is_over and (identity := self.identity()) is not None:
+            if identity.state not in SENDING and not self._may_send(identity):
+                break
+            found = self.journal.do(oldest_unsent)
+            if found is None or not self._send(identity, *found):
+                break
+            sent += 1
+        return sent
+
+    def catch_up(self) -> None:
+        """Ask how far the centre is; send again what it has lost (a restored backup)."""
+        identity = self.identity()
+        if identity is None or identity.state not in SENDING:
+            return
+        asked = clock.now()
+        answer = self._ask("GET", "/edge/v1/receipt", edge_id=identity.edge_id)
+        if answer is not None and answer.status == 200:
+            self._accept(identity, answer.body, asked)
+
+    def _may_send(self, identity: Identity) -> bool:
+        fresh = self.refresh(identity)
+        if fresh is not None and fresh.state not in SENDING:
+            self._fail(f"edge_{fresh.state}")
+        return fresh is not None and fresh.state in SENDING
+
+    def _identify(self, answer: Answer | None, known: Identity | None = None) -> Identity | None:
+        if answer is None or not self._is_fine(answer):
+            return None
+        try:
+            told = parse(EnrolmentAnswer, answer.body)
+        except ContractError:
+            self._fail("unreadable_answer")
+            return None
+        keys = self.pinned or (known.receipt_keys if known else told.receipt_keys)
+        identity = Identity(told.edge_id, told.epoch, told.site, told.state, keys)
+        if identity != known:
+            self.journal.do(identity.remember)
+        self.back_off.succeeded()
+        return identity
+
+    def _send(self, identity: Identity, sequence: int, digest: str, raw: bytes) -> bool:
+        asked = clock.now()
+        answer = self._ask("POST", "/edge/v1/windows", raw, edge_id=identity.edge_id)
+        if answer is None:
+            return False
+        if answer.status in PERMANENT:
+            reason = PERMANENT[answer.status]
+            log.error("window.refused", sequence=sequence, status=answer.status, reason=reason)
+            self.journal.do(lambda db: bury(db, identity.epoch, sequence, reason))
+            self.trouble = reason
+            return True
+        if not self._is_fine(answer):
+            return False
+        receipt = self._accept(identity, answer.body, asked)
+        return receipt is not None and self._names(receipt, sequence, digest)
+
+    def _names(self, receipt: Receipt, sequence: int, digest: str) -> bool:
+        named = any(w.sequence == sequence and w.digest == digest for w in receipt.windows)
+        if not named:
+            self._fail("receipt_for_something_else")
+        return named
+
+    def _accept(self, identity: Identity, body: bytes, asked: datetime) -> Receipt | None:
+        """Take a receipt to the journal, if it is the centre's and about us."""
+        keys = [bytes.fromhex(key) for key in identity.receipt_keys]
+        try:
+            receipt = parse(Receipt, open_sealed(RECEIPT_TYPE, body, keys))
+        except SignatureRefused:
+            self._fail("receipt_not_trusted")
+            return None
+        except ContractError:
+            self._fail("unreadable_receipt")
+            return None
+        if (receipt.edge_id, receipt.epoch) != (identity.edge_id, identity.epoch):
+            self._fail("receipt_for_another_edge")
+            return None
+        self.clock_offset = min(max(receipt.at - clock.now(), timedelta()), receipt.at - asked)
+        if not self.journal.do(lambda db: acknowledge(db, receipt, body)):
+            self._fail("journal_behind_centre", PAUSE_S)
+            return None
+        self.back_off.succeeded()
+        self.trouble = ""
+        return receipt
+
+    def _is_fine(self, answer: Answer) -> bool:
+        if answer.status == 200:
+            return True
+        if answer.status in PAUSING:
+            self._fail(f"refused_{answer.status}", PAUSE_S)
+        else:
+            self._fail(f"http_{answer.status}", answer.retry_after)
+        return False
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes = b"",
+        kind: str = "application/octet-stream",
+        edge_id: str = "",
+    ) -> Answer | None:
+        try:
+            return self.centre.ask(method, path, content, kind, edge_id)
+        except Unreachable:
+            self._fail("unreachable")
+            return None
+
+    def _fail(self, word: str, at_least_s: float = 0.0) -> None:
+        if word != self.trouble:
+            log.warning("uplink.trouble", reason=word)
+        self.trouble = word
+        self.back_off.failed(at_least_s)
+
+
+def oldest_unsent(db: sqlite3.Connection) -> tuple[int, str, bytes] | None:
+    """Sequence, digest and exact bytes of the next window to send."""
+    row = db.execute(
+        "SELECT sequence, digest, raw FROM windows WHERE state = 'unsent' AND raw IS NOT NULL"
+        " ORDER BY epoch, sequence LIMIT 1"
+    ).fetchone()
+    return (int(row[0]), str(row[1]), bytes(row[2])) if row else None
+
+
+def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:
+    """Settle what the receipt names, and queue again what the centre says it lacks.
+
+    False if the centre knows more of this epoch than this journal ever produced: the journal
+    is an old copy, and going on would give two windows one sequence.
+    """
+    for window in receipt.windows:
+        db.execute(
+            "UPDATE windows SET state = 'acknowledged', outcome = ?, reason = ?, settled = ?,"
+            " receipt = ? WHERE epoch = ? AND sequence = ? AND digest = ? AND state = 'unsent'",
+            (
+                window.outcome,
+                window.reason,
+                int(clock.now().timestamp()),
+                body,
+                receipt.epoch,
+                window.sequence,
+                window.digest,
+            ),
+        )
+    for first, last in _lacking(receipt):
+        db.execute(
+            "UPDATE windows SET state = 'unsent' WHERE epoch = ? AND sequence BETWEEN ? AND ?"
+            " AND state = 'acknowledged' AND raw IS NOT NULL",
+            (receipt.epoch, first, last),
+        )
+    (ours,) = db.execute(
+        "SELECT coalesce(max(sequence), 0) FROM windows WHERE epoch = ?", (receipt.epoch,)
+    ).fetchone()
+    return bool(receipt.acked_through <= ours)
+
+
+def bury(db: sqlite3.Connection, epoch: int, sequence: int, reason: str) -> None:
+    """Set a window aside that the centre will never take; it stays readable."""
+    db.execute(
+        "UPDATE windows SET state = 'dead', outcome = 'refused', reason = ?, settled = ?"
+        " WHERE epoch = ? AND sequence = ?",
+        (reason, int(clock.now().timestamp()), epoch, sequence),
+    )
+
+
+def forget_old(db: sqlite3.Connection, retention: timedelta) -> None:
+    """Drop the bytes of windows acknowledged longer ago than `retention`."""
+    db.execute(
+        "UPDATE windows SET raw = NULL, receipt = NULL"
+        " WHERE state = 'acknowledged' AND settled < ? AND raw IS NOT NULL",
+        (int((clock.now() - retention).timestamp()),),
+    )
+
+
+def _lacking(receipt: Receipt) -> list[tuple[int, int]]:
+    """Sequences, as inclusive pairs, that the centre does not have."""
+    known = max(
+        receipt.acked_through,
+        *(last + 1 for _, last in receipt.gaps),
+        *(window.sequence for window in receipt.windows),
+    )
+    return [*receipt.gaps, (known + 1, 2**62)]
