@@ -48,6 +48,21 @@ EVIDENTLY_NOTE = (
     "bin. No decision should rest on it alone."
 )
 
+MAIL_NOT_MEANT = (
+    CAUTION,
+    "No picture and no patient was looked at: numbers of many cases were compared.",
+)
+MAIL_UNMEASURED = "Whether the device's results have become better or worse has not been measured."
+MAIL_TO_DO = ("Read the evidence, decide, and sign the decision:",)
+MAIL_CLOCKS = (
+    "Whether anything must be reported is decided by a person. If you believe that it may, note "
+    "the time at which you read this: reporting times run from then."
+)
+MAIL_WHY = (
+    "You receive this because you are listed for signals of this kind. It is sent once for each "
+    "signal. Ask the administrator of the surveillance service to change what you receive."
+)
+
 CAUSES = {
     "scanner": "scanner or image processing",
     "prevalence": "share of positive cases",
@@ -304,4 +319,18 @@ def subject(identifier: str, signal: Signal, device: str) -> str:
     what = title(signal)
     what = what if what[:2].isupper() else what[:1].lower() + what[1:]
     where = listed(signal.sites) or "fleet"
-    return f"[Surveillance] Signal {identifier}: {what}, {where}, {device}"
+    text = f"[Surveillance] Signal {identifier}: {what}, {where}, {device}"
+    return " ".join(text.split())  # one line, whatever a name holds
+
+
+def told(others: Sequence[str]) -> str:
+    """Who else was told."""
+    return f"Also told: {', '.join(others)}." if others else "Nobody else was told."
+
+
+def chance(promised_per_year: float) -> str:
+    """The price of looking, in words for a letter."""
+    if promised_per_year <= 0:
+        return "not stated"
+    often = f"{promised_per_year:g} times" if promised_per_year != 1 else "once"
+    return f"a signal without a cause is expected at most {often} a year over all sites"

@@ -1,0 +1,66 @@
+"""What the mail templates receive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.contracts.signals import Signal
+from dashboards import wording
+from dashboards.pages.views import Fact
+
+HAS_LABELS = {"annotation", "performance"}  # causes that only reads can show
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    """One alert mail."""
+
+    subject: str
+    heading: str
+    claim: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    not_meant: tuple[str, ...]
+    to_do: tuple[str, ...]
+    link: str
+    footer: tuple[str, ...]
+
+
+def alert_view(
+    identifier: str,
+    signal: Signal,
+    *,
+    device: str,
+    severity: str,
+    base_url: str,
+    promised: float | None,
+    others: tuple[str, ...] = (),
+) -> AlertView:
+    """The words of one alert."""
+    return AlertView(
+        subject=wording.subject(identifier, signal, device),
+        heading=f"Signal {identifier}: {wording.title(signal)}",
+        claim=wording.claim(signal),
+        facts=_facts(signal, device, severity, promised),
+        not_meant=_not_meant(signal),
+        to_do=wording.MAIL_TO_DO,
+        link=f"{base_url.rstrip('/')}/signals/{identifier}",
+        footer=(wording.MAIL_CLOCKS, wording.told(others), wording.MAIL_WHY),
+    )
+
+
+def _facts(signal: Signal, device: str, severity: str, promised: float | None) -> tuple[Fact, ...]:
+    facts = [
+        Fact("Where", wording.place(signal)),
+        Fact("Device", device),
+        Fact("Raised on", signal.date.isoformat()),
+        Fact("Severity", severity),
+    ]
+    if signal.kind == "statistical" and promised is not None:
+        facts.append(Fact("How often by chance", wording.chance(promised)))
+    return tuple(facts)
+
+
+def _not_meant(signal: Signal) -> tuple[str, ...]:
+    causes = signal.history[-1].causes if signal.history else ()
+    unmeasured = not HAS_LABELS & set(causes)
+    return (*wording.MAIL_NOT_MEANT, *((wording.MAIL_UNMEASURED,) if unmeasured else ()))

@@ -1,0 +1,1 @@
+"""Drift reports: one view, HTML and PDF/A from one template; Evidently's report beside ours."""

@@ -1,0 +1,89 @@
+"""The alert mail: plain words, nothing remote, and what it does not mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from dashboards.mail.views import AlertView, alert_view
+from dashboards.templating import render
+from tests.dashboards.test_wording import a_signal
+
+JARGON = ("σ", "sigma", "cusum", "e-detector", "arl", "p-value", "posterior", "stratum")
+
+
+def an_alert(**changes: object) -> AlertView:
+    return alert_view(
+        "S-0001",
+        a_signal(**changes),
+        device="Chest Triage 1.0.0",
+        severity="warning",
+        base_url="http://127.0.0.1:8080/",
+        promised=1.0,
+        others=("regulatory@example.org",),
+    )
+
+
+def both(view: AlertView) -> tuple[str, str]:
+    return render("mail/alert.txt", view=view), render("mail/alert.html", view=view)
+
+
+def test_both_forms_say_the_claim_the_facts_and_the_limits() -> None:
+    for body in both(an_alert()):
+        plain = " ".join(re.sub(r"<[^>]+>", " ", body).split())
+        assert "Noise rose by 0.9 reference SD" in plain
+        assert "between 2026-02-25 and 2026-03-01" in plain
+        assert "It does not show that the device" in plain
+        assert "has not been measured" in plain
+        assert "at most once a year over all sites" in plain
+        assert "Also told: regulatory@example.org." in plain
+        assert "reporting times run from then" in plain
+        assert "http://127.0.0.1:8080/signals/S-0001" in plain
+
+
+def test_the_mail_loads_nothing_and_runs_nothing() -> None:
+    _, html = both(an_alert())
+
+    assert re.findall(r"<(img|script|link|iframe|style|video)", html) == []
+    assert re.findall(r"url\(|@import|background-image", html) == []
+    assert re.findall(r'href="([^"]+)"', html) == ["http://127.0.0.1:8080/signals/S-0001"]
+
+
+def test_a_scanner_name_from_outside_stays_text() -> None:
+    text, html = both(an_alert(scanners=["</td><script>x</script>"]))
+
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "</td><script>x</script>" in text  # plain text is not markup
+
+
+def test_the_words_are_plain() -> None:
+    for body in both(an_alert()):
+        assert [word for word in JARGON if word in body.lower()] == []
+
+
+def test_a_subject_is_one_line_even_when_a_name_is_not() -> None:
+    subject = an_alert(sites=["H02\r\nBcc: x@example.org"]).subject
+
+    assert "\n" not in subject and "\r" not in subject
+
+
+def test_reads_that_were_made_are_not_denied() -> None:
+    history = [
+        {"date": "2026-03-09", "causes": ["annotation"], "probability": 0.9, "candidates": {}}
+    ]
+
+    text, _ = both(an_alert(history=history))
+
+    assert "has not been measured" not in text
+
+
+def test_an_event_is_not_given_a_chance_rate() -> None:
+    text, _ = both(an_alert(kind="deterministic", event="lock"))
+
+    assert "How often by chance" not in text
+
+
+def test_nobody_else_told_is_said() -> None:
+    view = replace(an_alert(), footer=("Nobody else was told.",))
+
+    assert "Nobody else was told." in both(view)[0]
