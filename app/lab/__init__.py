@@ -1,0 +1,1 @@
+"""Off-line work on a table of cases: references, backtests, simulations."""

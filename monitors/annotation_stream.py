@@ -1,0 +1,145 @@
+"""The label streams: labels given the score and re-reads of fixed images, by site and reader.
+
+A stream averages four kinds of e-detectors: labels alone, re-reads alone, both together in the
+same direction, and the dependence of labels on the score. Both together is what a changed
+labelling convention does; alone is for a site that has only one of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+from monitors.detectors import shift_evidence
+from monitors.errors import NotAssessable
+from monitors.label_stream import Group, likelihood_ratios, read_shift, slope_z
+from monitors.observations import LabelRows, SentinelRows
+from monitors.reference import Reference, Stream
+from monitors.schema import FloatArray, IntArray
+
+ODDS = np.array([1.5, 2.0, 3.0, 1 / 1.5, 1 / 2.0, 1 / 3.0])  # up, then down; weak to strong
+READ_MARGIN = 0.4  # standard deviations of a round that reads may be off in control
+SLOPE_MARGIN = 0.3
+KINDS = ("labels", "reads", "both", "slope")
+
+
+class AnnotationStreams:
+    """Running state of every label stream; `step` once a day."""
+
+    def __init__(self, reference: Reference, labels: LabelRows, sentinels: SentinelRows) -> None:
+        self.reference, self.labels, self.sentinels = reference, labels, sentinels
+        self.streams = tuple(s for s in reference.streams if s.block == "labels")
+        self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
+        self.last = np.full((len(self.streams), len(KINDS)), reference.until)
+
+    def step(self, day: int, tables: IntArray, rounds: IntArray, excluded: set[str]) -> None:
+        """Consume the label tables and sentinel rounds, by place, that arrive on `day`."""
+        for s, stream in enumerate(self.streams):
+            mine = [i for i in tables if self._sees(stream, self.labels, int(i), excluded)]
+            read = [i for i in rounds if self._sees(stream, self.sentinels, int(i), excluded)]
+            label = self._label_evidence(stream, mine)
+            reads = self._read_evidence(stream, read)
+            self._advance(s, "labels", day, label)
+            self._advance(s, "reads", day, reads)
+            if label is not None or reads is not None:
+                zero = np.zeros(ODDS.size)
+                both = (zero if label is None else label) + (zero if reads is None else reads)
+                self._advance(s, "both", day, both)
+            self._advance(s, "slope", day, self._slope_evidence(stream, mine))
+
+    def reset(self, day: int, sites: set[str]) -> None:
+        """Begin again for the streams of `sites`, and for the fleet's."""
+        for s, stream in enumerate(self.streams):
+            if not stream.site or stream.site in sites:
+                self.log_m[s] = -np.inf
+                self.last[s] = day
+
+    def statistics(self) -> dict[Stream, float]:
+        """log M of every label stream."""
+        cells = len(KINDS) * ODDS.size
+        mean = logsumexp(self.log_m, axis=(1, 2)) - np.log(cells)
+        return {stream: float(m) for stream, m in zip(self.streams, mean, strict=True)}
+
+    def _sees(
+        self, stream: Stream, rows: LabelRows | SentinelRows, i: int, excluded: set[str]
+    ) -> bool:
+        if not stream.site:
+            return rows.site[i] not in excluded
+        return rows.site[i] == stream.site and stream.reader in ("", rows.reader_group[i])
+
+    def _group(self, stream: Stream, site: str) -> Group:
+        return (site, stream.reader if stream.site else "")
+
+    def _advance(self, s: int, kind: str, day: int, evidence: FloatArray | None) -> None:
+        if evidence is None:
+            return
+        k = KINDS.index(kind)
+        days = max(day - int(self.last[s, k]), 1)
+        self.log_m[s, k] = np.logaddexp(self.log_m[s, k], np.log(days)) + evidence
+        self.last[s, k] = day
+
+    def _tables(self, stream: Stream, mine: list[int]) -> list[tuple[int, IntArray, IntArray]]:
+        """Reference group, labelled and positive of each site's tables together."""
+        fitted, columns = self.reference.labels, self.reference.schema.label_columns
+        found = []
+        for site in sorted({self.labels.site[i] for i in mine}):
+            at = None if fitted is None else fitted.index(self._group(stream, site))
+            if at is not None:
+                row = self.labels.rows[[i for i in mine if self.labels.site[i] == site]].sum(axis=0)
+                found.append((at, row[columns["labelled"]], row[columns["positive"]]))
+        return found
+
+    def _label_evidence(self, stream: Stream, mine: list[int]) -> FloatArray | None:
+        tables, fitted = self._tables(stream, mine), self.reference.labels
+        if not tables or fitted is None:
+            return None
+        parts = [
+            likelihood_ratios(fitted.probability[g], float(fitted.error[g]), n, y, ODDS)
+            for g, n, y in tables
+        ]
+        return np.asarray(np.sum(parts, axis=0))
+
+    def _slope_evidence(self, stream: Stream, mine: list[int]) -> FloatArray | None:
+        tables, fitted = self._tables(stream, mine), self.reference.labels
+        if not tables or fitted is None:
+            return None
+        z = [slope_z(fitted.probability[g], float(fitted.error[g]), n, y) for g, n, y in tables]
+        together = np.array(sum(z) / np.sqrt(len(z)))
+        return shift_evidence(together, np.array(SLOPE_MARGIN)).reshape(-1)
+
+    def _read_evidence(self, stream: Stream, read: list[int]) -> FloatArray | None:
+        """Re-reads of all rounds of the day, in the order of `ODDS`: up, then down."""
+        shift = variance = 0.0
+        for site in sorted({self.sentinels.site[i] for i in read}):
+            mine = [i for i in read if self.sentinels.site[i] == site and self._is_read(i)]
+            found = site_read_shift(
+                self.reference, self._group(stream, site), self.sentinels.rows[mine].sum(axis=0)
+            )
+            if found is not None:
+                shift, variance = shift + found[0], variance + found[1]
+        if variance == 0:
+            return None
+        z = np.array(shift / np.sqrt(variance))
+        return shift_evidence(z, np.array(READ_MARGIN)).reshape(-1)
+
+    def _is_read(self, i: int) -> bool:
+        return bool(self.sentinels.reader_group[i])
+
+
+def site_read_shift(
+    reference: Reference, group: Group, row: IntArray
+) -> tuple[float, float] | None:
+    """Net shift of re-reads and its variance; None if they cannot be compared."""
+    sentinels, columns = reference.sentinels, reference.schema.sentinel_columns
+    at = None if sentinels is None else sentinels.index(group)
+    if sentinels is None or at is None or row.ndim == 0:
+        return None
+    try:
+        return read_shift(
+            row[columns["reads"]],
+            row[columns["positive"]],
+            sentinels.reads[at],
+            sentinels.positive[at],
+        )
+    except NotAssessable:
+        return None

@@ -1,0 +1,149 @@
+"""The case streams: e-detectors of every watched stratum, of sites and of the fleet.
+
+Local streams see one stratum. Group streams see the case-weighted mean of several on each day,
+which finds a small common change sooner. All blocks of all strata advance as one array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitors.case_windows import CaseWindows
+from monitors.detectors import advance, average, shift_evidence, stream_weights
+from monitors.null_model import Basis, coordinates
+from monitors.reference import Reference, Stream, block_z, combine
+from monitors.schema import FloatArray, IntArray
+
+Z_FOR_95 = 1.645  # one-sided 95 % limit of what the reference's own error may pretend
+SAME_DAY = 1e-3  # days between two looks of one day
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockEvidence:
+    """One block of every window: coordinates (W, K), and log e-values (W, K', 2, 3)."""
+
+    basis: Basis
+    value: FloatArray
+    variance: FloatArray
+    reference: FloatArray
+    evidence: FloatArray
+    weight: FloatArray
+
+
+def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, BlockEvidence]:
+    """The evidence of every window in every block, scaled by how its stratum really varies."""
+    found = {}
+    for b, (name, basis) in enumerate(reference.bases.items()):
+        value, variance, share = coordinates(
+            reference.null, basis, windows.n, windows.mean, windows.unit
+        )
+        factor = reference.scale[windows.unit, b][:, None] ** 2
+        variance, share = variance * factor, share * factor
+        z, part = block_z(basis, value, variance, share)
+        evidence = shift_evidence(z, Z_FOR_95 * np.sqrt(part))
+        found[name] = BlockEvidence(basis, value, variance, share, evidence, _weight(basis))
+    return found
+
+
+def _weight(basis: Basis) -> FloatArray:
+    """Weights (K', 2, 3): equal over signs and sizes."""
+    single = basis.size - basis.whitened
+    weight = stream_weights(basis.direction is not None, basis.whitened, single)
+    return np.repeat(weight / 6, 6).reshape(-1, 2, 3)
+
+
+class CaseStreams:
+    """Running state of all case streams; `step` once per batch of windows, in arrival order."""
+
+    def __init__(self, reference: Reference, windows: CaseWindows) -> None:
+        self.reference, self.windows = reference, windows
+        self.blocks = block_evidence(reference, windows)
+        units = len(reference.units)
+        self.log_m = {
+            name: np.full((units, *block.weight.shape), -np.inf)
+            for name, block in self.blocks.items()
+        }
+        self.last = np.full(units, reference.until)
+        self.groups = [
+            _Group(name, members, self.blocks, reference) for name, members in reference.groups
+        ]
+
+    def step(self, day: int, which: IntArray) -> None:
+        """Consume windows `which`, of different strata, that arrive on `day`."""
+        unit = self.windows.unit[which]
+        days = np.maximum(day - self.last[unit], SAME_DAY)
+        for name, block in self.blocks.items():
+            self.log_m[name][unit] = advance(
+                self.log_m[name][unit], days[:, None, None, None], block.evidence[which]
+            )
+        self.last[unit] = day
+
+    def step_groups(self, day: int, which: IntArray, excluded: IntArray) -> None:
+        """Let sites and fleet consume all windows of `day` but those of `excluded` units."""
+        for group in self.groups:
+            inside = np.isin(self.windows.unit[which], group.members)
+            inside &= ~np.isin(self.windows.unit[which], excluded)
+            if inside.any():
+                group.step(day, which[inside], self.windows)
+
+    def reset(self, day: int, units: IntArray) -> None:
+        """Begin again for `units`, and for every group that has seen them."""
+        for log_m in self.log_m.values():
+            log_m[units] = -np.inf
+        self.last[units] = np.maximum(self.last[units], day)
+        for group in self.groups:
+            if np.isin(group.members, units).any():
+                group.reset(day)
+
+    def statistics(self) -> dict[Stream, float]:
+        """log M of every case stream."""
+        found: dict[Stream, float] = {}
+        for name, block in self.blocks.items():
+            mean = average(self.log_m[name], block.weight)
+            for u, unit in enumerate(self.reference.units):
+                stream = Stream(name, unit.site, unit.scanner, protocol=unit.protocol)
+                found[stream] = max(float(mean[u]), found.get(stream, -np.inf))
+        for group in self.groups:
+            for name, block in self.blocks.items():
+                if not group.site or name == "score":
+                    stream = Stream(name, group.site)
+                    found[stream] = float(average(group.log_m[name], block.weight))
+        return found
+
+
+class _Group:
+    """The state of one site's or the fleet's streams."""
+
+    def __init__(
+        self,
+        site: str,
+        members: IntArray,
+        blocks: dict[str, BlockEvidence],
+        reference: Reference,
+    ) -> None:
+        self.site, self.members, self.blocks = site, members, blocks
+        index = [name for name, _ in reference.groups].index(site)
+        self.scale = dict(zip(blocks, reference.group_scale[index], strict=True))
+        self.reset(reference.until)
+
+    def reset(self, day: int) -> None:
+        """Begin again on `day`."""
+        self.log_m = {n: np.full(b.weight.shape, -np.inf) for n, b in self.blocks.items()}
+        self.last = day
+
+    def step(self, day: int, which: IntArray, windows: CaseWindows) -> None:
+        """One look at the case-weighted mean of windows `which`."""
+        days = np.array(max(day - self.last, SAME_DAY))
+        for name, b in self.blocks.items():
+            if self.site and name != "score":
+                continue
+            value, variance, share = combine(
+                b.value[which], b.variance[which], b.reference[which], windows.n[which]
+            )
+            factor = self.scale[name] ** 2
+            z, part = block_z(b.basis, value[None], variance[None] * factor, share[None] * factor)
+            evidence = shift_evidence(z[0], Z_FOR_95 * np.sqrt(part[0]))
+            self.log_m[name] = advance(self.log_m[name], days, evidence)
+        self.last = day

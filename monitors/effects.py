@@ -1,0 +1,64 @@
+"""How far each characteristic moved, in reference standard deviations, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitors.incidents import Seen
+from monitors.null_model import TOLERANCE
+from monitors.schema import SCORE_TERMS, FloatArray, IntArray, Schema
+
+Z95 = 1.96
+UNIT = "reference SD"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSize:
+    """A shift and its 95 % interval."""
+
+    name: str
+    effect: float
+    interval: tuple[float, float]
+    unit: str
+
+
+def effects(seen: Seen, units: IntArray, since: int) -> tuple[EffectSize, ...]:
+    """Score terms, acquisition characteristics and embedding of `units` since `since`, largest
+    first; standard deviations of a case within a day."""
+    which = seen.windows_of(units, since)
+    if not which.size:
+        return ()
+    null, w = seen.reference.null, seen.windows
+    n = w.n[which].astype(np.float64)
+    share = n / n.sum()
+    shift = share @ (w.mean[which] - null.mean[w.unit[which]])
+    by_unit = np.bincount(w.unit[which], share, len(seen.reference.units))
+    borrowed = by_unit**2 / np.maximum(null.cases, 1)
+    within, between = np.diag(null.within), np.diag(null.between)
+    variance = within * (1 / n.sum() + borrowed.sum() + TOLERANCE**2)
+    variance = variance + between * ((share**2).sum() + (borrowed * null.n0).sum())
+    names = _names(seen.reference.schema)
+    sizes = [_effect(name, shift[i], within[i], variance[i]) for i, name in names.items()]
+    return tuple(sorted(sizes, key=lambda e: (-abs(e.effect), e.name)))
+
+
+def _names(schema: Schema) -> dict[int, str]:
+    blocks = schema.joint.blocks
+    first = {
+        "score": [f"score_{term}" for term in SCORE_TERMS],
+        "acquisition": list(schema.joint.acquisition),
+        "embedding": [f"embedding_{i}" for i in range(schema.joint.embedding)],
+    }
+    return {
+        blocks[block].start + i: name
+        for block, names in first.items()
+        for i, name in enumerate(names)
+    }
+
+
+def _effect(name: str, shift: FloatArray, within: FloatArray, variance: FloatArray) -> EffectSize:
+    sd = float(np.sqrt(max(float(within), 1e-12)))
+    effect, error = float(shift) / sd, float(np.sqrt(float(variance))) / sd
+    return EffectSize(name, effect, (effect - Z95 * error, effect + Z95 * error), UNIT)

@@ -1,0 +1,318 @@
+"""What is known about one open signal on a given day: since when, where, and why.
+
+Evidence is gathered from everything that arrived by that day and lies after the change date. The
+same question asked on a later day of a longer history gives the same answer for the earlier day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from monitors.annotation_stream import site_read_shift
+from monitors.attribution import (
+    EVENT_LOG_ODDS,
+    INTERCEPTS,
+    READ_GAIN,
+    Labels,
+    Moved,
+    Reads,
+    Verdict,
+    attribute,
+)
+from monitors.case_windows import CaseWindows
+from monitors.change_point import ChangePoint, change_point
+from monitors.label_stream import expected_read_shift
+from monitors.null_model import TOLERANCE, coordinates
+from monitors.observations import Event, LabelRows, SentinelRows
+from monitors.plan import Plan
+from monitors.reference import Reference, merged_scores
+from monitors.schema import FloatArray, IntArray
+
+AFFECTED = 1e-3  # p-value below which a stratum takes part in a change
+JOINING = 1e-4  # stricter for another site, which must also move in the same direction
+SAME_DIRECTION = 0.8  # cosine of two whitened shifts
+CONVINCING = 1e-5  # p-value from which case windows, not labels, date the change
+WEEK = 7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """All that had arrived by a day."""
+
+    reference: Reference
+    windows: CaseWindows
+    labels: LabelRows
+    sentinels: SentinelRows
+    events: tuple[Event, ...]
+    day: int
+
+    def windows_of(self, units: IntArray, since: int = 0) -> IntArray:
+        """Places of the windows of `units` that begin on or after `since`."""
+        w = self.windows
+        return np.flatnonzero(np.isin(w.unit, units) & (w.start >= since) & (w.arrival <= self.day))
+
+    def tables_of(self, sites: set[str], since: int) -> list[int]:
+        """Places of the label tables of `sites` whose labels were read from `since` on."""
+        la = self.labels
+        return [
+            int(i)
+            for i in np.flatnonzero((la.arrival <= self.day) & (la.week >= since))
+            if la.site[i] in sites
+        ]
+
+    def rounds_of(self, sites: set[str], since: int) -> list[int]:
+        """Places of the re-read rounds of `sites` from `since` on."""
+        s = self.sentinels
+        return [
+            int(i)
+            for i in np.flatnonzero((s.arrival <= self.day) & (s.day >= since))
+            if s.site[i] in sites and s.reader_group[i]
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """One day's view of a signal: dates, units and reader groups that moved, and the verdict."""
+
+    change: ChangePoint
+    units: IntArray
+    readers: tuple[str, ...]
+    verdict: Verdict
+
+
+def assess(plan: Plan, seen: Seen, sites: set[str]) -> Assessment:
+    """Date, localise and attribute what happened at `sites`."""
+    every = units_at(seen.reference, sites)
+    change, by_cases = _date(seen, sites, every)
+    units = affected(seen, every, change.day) if by_cases else every[:0]
+    scope = units if units.size else every
+    # The labels' own date is a week; an image's date is sharper. Labels count from their Monday.
+    since = change.day - 3
+    verdict = attribute(
+        _moved(seen, scope, change.day),
+        _labels(seen, sites, since, change.day),
+        _reads(seen, sites, change.day),
+        _events(seen, sites, change),
+        plan.naming_probability,
+    )
+    return Assessment(change, units, _readers(seen, sites, since), verdict)
+
+
+def units_at(reference: Reference, sites: set[str]) -> IntArray:
+    """The watched strata of `sites`."""
+    return np.array([i for i, u in enumerate(reference.units) if u.site in sites], dtype=np.int64)
+
+
+def joining_sites(seen: Seen, sites: set[str], since: int) -> set[str]:
+    """Other sites whose cases moved in the same direction since about the same day."""
+    mine = _moved(seen, affected(seen, units_at(seen.reference, sites), since), since)
+    if mine is None:
+        return set()
+    found = set()
+    for site in sorted({u.site for u in seen.reference.units} - sites):
+        units = affected(seen, units_at(seen.reference, {site}), since, JOINING)
+        theirs = _moved(seen, units, since) if units.size else None
+        if theirs is not None and _cosine(mine, theirs) >= SAME_DIRECTION:
+            found.add(site)
+    return found
+
+
+def same_change(seen: Seen, first: set[str], since: int, second: set[str]) -> bool:
+    """Whether the cases of two sets of sites moved in the same direction since `since`."""
+    reference = seen.reference
+    a = _moved(seen, affected(seen, units_at(reference, first), since), since)
+    b = _moved(seen, affected(seen, units_at(reference, second), since), since)
+    return a is not None and b is not None and _cosine(a, b) >= SAME_DIRECTION
+
+
+def _cosine(a: Moved, b: Moved) -> float:
+    """Of two shifts, in the metric of the within-day covariance."""
+    metric = np.linalg.inv(a.within)
+    length = np.sqrt((a.x @ metric @ a.x) * (b.x @ metric @ b.x))
+    return float(a.x @ metric @ b.x / length) if length > 0 else 0.0
+
+
+def _date(seen: Seen, sites: set[str], units: IntArray) -> tuple[ChangePoint, bool]:
+    """The change date, by case windows if they moved convincingly, else by labels."""
+    which = seen.windows_of(units, seen.reference.until)
+    cases = labels = None
+    if which.size:
+        w = seen.windows
+        value, variance = _whitened(seen, which)
+        cases = change_point(w.start[which], w.end[which], value, variance)
+        tests = max(np.unique(w.start[which]).size, 1)
+        p = tests * chi2.sf(cases.statistic, value.shape[1])
+        if p < CONVINCING:
+            return cases, True
+    labels = _label_date(seen, sites)
+    if labels is not None:
+        return labels, False
+    if cases is not None:
+        return cases, True
+    return ChangePoint(seen.day, seen.reference.until, seen.day, 0.0), False
+
+
+def _whitened(seen: Seen, which: IntArray) -> tuple[FloatArray, FloatArray]:
+    reference, w = seen.reference, seen.windows
+    value, variance, _ = coordinates(
+        reference.null, reference.joint, w.n[which], w.mean[which], w.unit[which]
+    )
+    return value, variance * (reference.scale[w.unit[which]].max(axis=1) ** 2)[:, None]
+
+
+def _label_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
+    """Change date from labels given the score and re-reads, widened by a week on either side."""
+    fitted, columns = seen.reference.labels, seen.reference.schema.label_columns
+    tables = seen.tables_of(sites, seen.reference.until - WEEK)
+    start, value, variance = [], [], []
+    for i in tables:
+        at = None if fitted is None else fitted.index((seen.labels.site[i], ""))
+        if fitted is None or at is None:
+            continue
+        row, p = seen.labels.rows[i], fitted.probability[at]
+        n, y = row[columns["labelled"]], row[columns["positive"]]
+        information = max(float((n * p * (1 - p)).sum()), 0.5)
+        start.append(int(seen.labels.week[i]))
+        value.append(float((y - n * p).sum()) / information)
+        variance.append(1 / information + float(fitted.error[at]) ** 2)
+    if not start:
+        return None
+    at_day = np.array(start)
+    found = change_point(
+        at_day, at_day + WEEK, np.array(value)[:, None], np.array(variance)[:, None]
+    )
+    low = max(found.low - WEEK + 1, seen.reference.until)
+    day = max(found.day, seen.reference.until)
+    return ChangePoint(day, min(low, day), min(found.high + WEEK, seen.day), found.statistic)
+
+
+def affected(seen: Seen, units: IntArray, since: int, level: float = AFFECTED) -> IntArray:
+    """Those of `units` whose cases since `since` differ from their reference."""
+    found = []
+    for unit in units:
+        moved = _moved(seen, np.array([unit]), since)
+        if moved is not None:
+            q = float(moved.x @ np.linalg.solve(moved.covariance, moved.x))
+            if chi2.sf(q, moved.x.size) < level:
+                found.append(unit)
+    return np.array(found, dtype=np.int64)
+
+
+def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
+    """Mean shift of phi over the windows of `units` since `since`, in standard deviations."""
+    which = seen.windows_of(units, since)
+    if not which.size:
+        return None
+    reference, w = seen.reference, seen.windows
+    null = reference.null
+    n = w.n[which].astype(np.float64)
+    share = n / n.sum()
+    members = np.flatnonzero(reference.joint.projection.any(axis=1))
+    x = share @ (w.mean[which] - null.mean[w.unit[which]])
+    by_unit = np.bincount(w.unit[which], share, len(reference.units))
+    known = by_unit > 0
+    borrowed = by_unit[known] ** 2 / null.cases[known]
+    within = 1 / n.sum() + borrowed.sum() + TOLERANCE**2
+    between = (share**2).sum() + (borrowed * null.n0[known]).sum()
+    inside = np.ix_(members, members)
+    sd = np.sqrt(np.diag(null.within))[members]
+    correlation = null.within[inside] / np.outer(sd, sd)
+    scale = float((by_unit[known] @ reference.scale[known].max(axis=1)) ** 2)
+    covariance = (within * correlation + between * null.between[inside] / np.outer(sd, sd)) * scale
+    blocks = reference.schema.joint.blocks
+    first, last = blocks["acquisition"].start, blocks["acquisition_square"].stop
+    shift = reference.shift
+    return Moved(
+        x=x[members] / sd,
+        covariance=covariance,
+        within=correlation,
+        acquisition=np.flatnonzero((members >= first) & (members < last)),
+        direction=None if shift is None else shift.direction[members] / sd,
+        direction_variance=0.0 if shift is None else 1 / shift.positives + 1 / shift.negatives,
+    )
+
+
+def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | None:
+    """Label tables after the change by site, with the score mix of all cases after it."""
+    reference = seen.reference
+    fitted, columns = reference.labels, reference.schema.label_columns
+    if fitted is None:
+        return None
+    rows = []
+    for site in sorted(sites):
+        at = fitted.index((site, ""))
+        tables = seen.tables_of({site}, since)
+        which = seen.windows_of(units_at(reference, {site}), changed)
+        if at is None or not tables or not which.size:
+            continue
+        total = seen.labels.rows[tables].sum(axis=0)
+        mix = merged_scores(reference.schema, seen.windows.rows[which].sum(axis=0))
+        rows.append((total[columns["labelled"]], total[columns["positive"]], at, mix))
+    if not rows:
+        return None
+    at_all = [r[2] for r in rows]
+    return Labels(
+        labelled=np.array([r[0] for r in rows]),
+        positive=np.array([r[1] for r in rows]),
+        probability=fitted.probability[at_all],
+        mix=np.array([r[3] for r in rows]),
+        error=fitted.error[at_all],
+        rate=fitted.rate[at_all],
+    )
+
+
+def _reads(seen: Seen, sites: set[str], since: int) -> Reads | None:
+    """Re-reads of the fixed images after the change, over `sites`."""
+    reference, columns = seen.reference, seen.reference.schema.sentinel_columns
+    shift = variance = 0.0
+    expected = np.zeros((READ_GAIN.size, INTERCEPTS.size))
+    for site in sorted(sites):
+        row = seen.sentinels.rows[seen.rounds_of({site}, since)].sum(axis=0)
+        found = site_read_shift(reference, (site, ""), row)
+        sentinels = reference.sentinels
+        if found is None or sentinels is None:
+            continue
+        at = sentinels.groups.index((site, ""))
+        shift, variance = shift + found[0], variance + found[1]
+        odds = (READ_GAIN[:, None] * INTERCEPTS).ravel()
+        expected += expected_read_shift(
+            odds, row[columns["reads"]], sentinels.reads[at], sentinels.positive[at]
+        ).reshape(expected.shape)
+    return Reads(shift, variance, expected) if variance else None
+
+
+def _readers(seen: Seen, sites: set[str], since: int) -> tuple[str, ...]:
+    """Reader groups whose labels given the score moved beyond their colleagues'."""
+    fitted, columns = seen.reference.labels, seen.reference.schema.label_columns
+    if fitted is None:
+        return ()
+    z = {}
+    for group in fitted.groups:
+        at = fitted.index(group)
+        mine = [
+            i
+            for i in seen.tables_of({group[0]} & sites, since)
+            if seen.labels.reader_group[i] == group[1]
+        ]
+        if group[1] and mine and at is not None:
+            row, p = seen.labels.rows[mine].sum(axis=0), fitted.probability[at]
+            n, y = row[columns["labelled"]], row[columns["positive"]]
+            spread = (n * p * (1 - p)).sum()
+            variance = spread + (spread * fitted.error[at]) ** 2
+            z[group] = float((y - n * p).sum() / np.sqrt(max(variance, 0.5)))
+    moved = tuple(sorted(reader for (_, reader), value in z.items() if abs(value) > 3))
+    return moved if len(moved) < len(z) else ()
+
+
+def _events(seen: Seen, sites: set[str], change: ChangePoint) -> dict[str, float]:
+    """Log prior odds of registered events within the change date's interval."""
+    kinds = {"software_version", "model", "new_scanner", "protocol"}
+    near = [
+        e
+        for e in seen.events
+        if e.kind in kinds and e.site in sites and change.low - 1 <= e.day <= change.high + 1
+    ]
+    return {"scanner": EVENT_LOG_ODDS} if near else {}

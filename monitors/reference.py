@@ -1,0 +1,476 @@
+"""The frozen reference: what every stratum, reader and fixed image did before it was watched."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from monitors.case_windows import POOLED, CaseWindows, case_windows, predecessor
+from monitors.detectors import CLIP
+from monitors.errors import NotAssessable
+from monitors.label_stream import (
+    Group,
+    LabelReference,
+    SentinelReference,
+    fit_labels,
+)
+from monitors.null_model import (
+    Basis,
+    NullModel,
+    coordinates,
+    directed,
+    fit_null_model,
+    make_basis,
+    regularised,
+)
+from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
+from monitors.plan import Plan
+from monitors.schema import FloatArray, IntArray, Schema
+from monitors.summaries import SCORE_FLOOR, joint_covariance, score_counts
+
+BLOCKS = {
+    "acquisition": ("acquisition", "acquisition_square"),
+    "score": ("score",),
+    "embedding": ("embedding", "fourier"),
+}
+LEAST_DOF = 200  # of second moments, for a covariance within days
+FEW_POSITIVES = 30  # reference positives below which no label-shift direction is estimated
+COHORT_WEIGHT = 100.0  # labels that the validation cohort counts for in P(label | score bin)
+MERGED_GROUP = "fleet"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One monitored stream. `site` and `scanner` are "" where it covers several."""
+
+    block: str  # acquisition, score, embedding or labels
+    site: str = ""
+    scanner: str = ""
+    reader: str = ""
+    protocol: str = ""
+
+    @property
+    def name(self) -> str:
+        """Block and scope in one line."""
+        parts = (self.site, self.scanner, self.protocol, self.reader)
+        return (
+            ":".join((self.block, *(p for p in parts if p)))
+            if self.site
+            else (f"{self.block}:{MERGED_GROUP}")
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shift:
+    """How phi moves per unit of prevalence: `direction` (p,), and the cases it was learned from."""
+
+    direction: FloatArray
+    positives: float
+    negatives: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Everything `evaluate` compares with. Built once, then frozen.
+
+    until : first day that is not part of it. units : the watched strata. scale : (U, blocks) and
+    group_scale : (groups, blocks) by how much more windows vary than the model says, >= 1.
+    prevalence, score_mix : by site; score_mix (merged label bins,) of all cases.
+    """
+
+    until: int
+    schema: Schema
+    units: tuple[Stratum, ...]
+    known: tuple[Stratum, ...]
+    windows: IntArray
+    null: NullModel
+    bases: dict[str, Basis]
+    joint: Basis
+    scale: FloatArray
+    groups: tuple[tuple[str, IntArray], ...]
+    group_scale: FloatArray
+    shift: Shift | None
+    labels: LabelReference | None
+    sentinels: SentinelReference | None
+    score_mix: dict[str, FloatArray]
+    streams: tuple[Stream, ...]
+    assessability: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what was estimated: names the reference."""
+        parts = [str(self.until), repr(self.units), repr(self.streams)]
+        hashed = hashlib.sha256("\n".join(parts).encode())
+        for array in (self.null.within, self.null.between, self.null.mean, self.scale):
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        if self.labels is not None:
+            hashed.update(np.ascontiguousarray(self.labels.probability).tobytes())
+        return hashed.hexdigest()
+
+    def unit_of(self, strata: tuple[Stratum, ...]) -> IntArray:
+        """Unit that each stratum is tested against, -1 for none (a new scanner, pooled cases)."""
+        index = {unit: i for i, unit in enumerate(self.units)}
+        found = []
+        for stratum in strata:
+            at = index.get(stratum)
+            if at is None and stratum.scanner != POOLED:
+                at = predecessor(stratum, self.units)
+            found.append(-1 if at is None else at)
+        return np.array(found, dtype=np.int64)
+
+
+def build_reference(
+    plan: Plan, history: History, until: int, cohort: Cohort | None = None
+) -> Reference:
+    """The reference of everything acquired, labelled and re-read before the day `until`.
+
+    Raises `NotAssessable` if no stratum has `plan.least_reference_cases`.
+    """
+    past = _before(history, until)
+    units, assessability = _units(plan, past)
+    unit_of = np.array([units.index(s) if s in units else -1 for s in past.strata])
+    windows = case_windows(past, unit_of, plan.window_cases)
+    in_time = np.lexsort((windows.start, windows.unit))
+    windows = windows.select(in_time)
+    within, varies = regularised(_within(past, windows, len(units), cohort))
+    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within)
+    labels = _labels(past, cohort)
+    shift = _shift(past, labels, cohort, within)
+    bases = _bases(history.schema, null, varies, shift)
+    groups = _groups(units)
+    scale = _scale(null, bases, windows, len(units))
+    counts = np.bincount(windows.unit, minlength=len(units))
+    return Reference(
+        until=until,
+        schema=history.schema,
+        units=units,
+        known=tuple(sorted({past.strata[i] for i in np.unique(past.cases.stratum)})),
+        windows=counts,
+        null=null,
+        bases=bases,
+        joint=_joint_basis(history.schema, null, varies, shift),
+        scale=scale,
+        groups=groups,
+        group_scale=_group_scale(null, bases, windows, groups, scale),
+        shift=shift,
+        labels=labels,
+        sentinels=_sentinels(past),
+        score_mix=_score_mix(past),
+        streams=_streams(units, bases, groups, labels),
+        assessability=assessability,
+    )
+
+
+def _before(history: History, until: int) -> History:
+    """The part of `history` that lies wholly before the day `until`."""
+    c, m, la, s = history.cases, history.moments, history.labels, history.sentinels
+    in_c, in_m = c.end <= until, m.end <= until
+    in_l, in_s = np.flatnonzero(la.week + 7 <= until), np.flatnonzero(s.day < until)
+    return History(
+        history.schema,
+        history.strata,
+        CaseRows(c.rows[in_c], c.start[in_c], c.end[in_c], c.arrival[in_c], c.stratum[in_c]),
+        MomentRows(m.rows[in_m], m.start[in_m], m.end[in_m], m.arrival[in_m], m.stratum[in_m]),
+        type(la)(
+            la.rows[in_l],
+            la.week[in_l],
+            la.arrival[in_l],
+            tuple(la.site[i] for i in in_l),
+            tuple(la.source[i] for i in in_l),
+            tuple(la.reader_group[i] for i in in_l),
+        ),
+        type(s)(
+            s.rows[in_s],
+            s.day[in_s],
+            s.arrival[in_s],
+            tuple(s.site[i] for i in in_s),
+            tuple(s.reader_group[i] for i in in_s),
+        ),
+    )
+
+
+def _units(plan: Plan, past: History) -> tuple[tuple[Stratum, ...], dict[str, str]]:
+    n = past.cases.rows[:, past.schema.columns["joint_n"]][:, 0]
+    cases = np.bincount(past.cases.stratum, n, len(past.strata)).astype(np.int64)
+    windows = np.bincount(past.cases.stratum, minlength=len(past.strata))
+    units, words = [], {}
+    for i in sorted(range(len(past.strata)), key=lambda i: past.strata[i]):
+        stratum = past.strata[i]
+        if not windows[i]:
+            continue
+        name = stratum_name(stratum)
+        if stratum.scanner == POOLED:
+            words[name] = f"not assessable: {cases[i]} cases of pooled strata"
+        elif cases[i] < plan.least_reference_cases:
+            words[name] = (
+                f"not assessable: {cases[i]} reference cases, {plan.least_reference_cases} needed"
+            )
+        else:
+            units.append(stratum)
+            enough = (
+                cases[i] >= plan.full_reference_cases and windows[i] >= plan.full_reference_windows
+            )
+            words[name] = "full" if enough else f"provisional: {cases[i]} reference cases"
+    if not units:
+        raise NotAssessable(
+            f"no stratum has {plan.least_reference_cases} reference cases, "
+            f"the largest has {int(cases.max(initial=0))}"
+        )
+    return tuple(units), words
+
+
+def stratum_name(stratum: Stratum) -> str:
+    """Site, scanner, software version and protocol in one line."""
+    parts = (stratum.site, stratum.scanner, stratum.software_version, stratum.protocol)
+    return ":".join(p for p in parts if p)
+
+
+def _within(past: History, windows: CaseWindows, units: int, cohort: Cohort | None) -> FloatArray:
+    """Covariance of phi within a day: from second moments, else the cohort, else the windows."""
+    if past.moments.rows.size:
+        row = past.moments.rows.sum(axis=0)
+        if row[past.schema.moment_columns["dof"]][0] >= LEAST_DOF:
+            return joint_covariance(past.schema, row)
+    if cohort is not None and int(cohort.joint_n.sum()) >= LEAST_DOF:
+        share = np.array([1 - cohort.prevalence, cohort.prevalence])
+        mean = share @ cohort.joint_mean
+        apart = cohort.joint_mean - mean
+        inner = np.tensordot(share, cohort.joint_covariance, axes=1)
+        return np.asarray(inner + (apart * share[:, None]).T @ apart)
+    n = windows.n[:, None]
+    total = np.bincount(windows.unit, windows.n, units)
+    sums = np.zeros((units, windows.mean.shape[1]))
+    np.add.at(sums, windows.unit, n * windows.mean)
+    apart = windows.mean - (sums / np.maximum(total, 1)[:, None])[windows.unit]
+    return np.asarray((apart * n).T @ apart / max(len(apart) - units, 1))
+
+
+def _labels(past: History, cohort: Cohort | None) -> LabelReference | None:
+    if not past.labels.site:
+        return None
+    columns = past.schema.label_columns
+    prior = None
+    if cohort is not None:
+        prior = _cohort_prior(past.schema, cohort)
+    fitted = fit_labels(
+        past.labels.rows[:, columns["labelled"]],
+        past.labels.rows[:, columns["positive"]],
+        past.labels.site,
+        past.labels.reader_group,
+        [source == "random_audit" for source in past.labels.source],
+        prior,
+    )
+    return fitted if fitted.groups else None
+
+
+def _cohort_prior(schema: Schema, cohort: Cohort) -> FloatArray:
+    merged = np.zeros((2, schema.merged_label_bins))
+    bins = np.asarray(schema.label_bins)
+    for label in (0, 1):
+        counts = cohort.score_counts[label, 0, : schema.score_bins].astype(np.float64)
+        np.add.at(merged[label], bins, counts / max(counts.sum(), 1))
+    merged *= np.array([[1 - cohort.prevalence], [cohort.prevalence]]) * COHORT_WEIGHT
+    return np.stack([merged.sum(axis=0), merged[1]])
+
+
+def _shift(
+    past: History, labels: LabelReference | None, cohort: Cohort | None, within: FloatArray
+) -> Shift | None:
+    """The label-shift direction: the cohort's class means, else reference labels by score bin."""
+    if cohort is not None and cohort.joint_n.min() >= FEW_POSITIVES:
+        n0, n1 = (float(n) for n in cohort.joint_n)
+        return Shift(cohort.joint_mean[1] - cohort.joint_mean[0], n1, n0)
+    if labels is None:
+        return None
+    rows = past.labels.rows.sum(axis=0)
+    n = rows[past.schema.label_columns["labelled"]]
+    y = rows[past.schema.label_columns["positive"]]
+    if y.sum() < FEW_POSITIVES or (n - y).sum() < FEW_POSITIVES:
+        return None
+    score = _score_direction(past, y / np.maximum(n, 1))
+    where = past.schema.joint.blocks["score"]
+    # Given the score, the rest of phi is taken to be the same for both classes.
+    weights = np.linalg.solve(within[where, where], score)
+    return Shift(within[:, where] @ weights, float(y.sum()), float((n - y).sum()))
+
+
+def _score_direction(past: History, probability: FloatArray) -> FloatArray:
+    """Difference of the classes' mean score terms (3,), from all cases and P(label | bin)."""
+    schema = past.schema
+    counts = score_counts(schema, past.cases.rows.sum(axis=0))[0, :-1].astype(np.float64)
+    p = probability[np.asarray(schema.label_bins)]
+    edges = np.clip(schema.scores[0].edges, SCORE_FLOOR, 1 - SCORE_FLOOR)
+    middle = (edges[1:] + edges[:-1]) / 2
+    level = np.log(middle / (1 - middle))
+    terms = np.column_stack([level, middle, level**2])
+    where = schema.joint.blocks["score"]
+    terms = (terms - schema.joint.centre[where]) / schema.joint.scale[where]
+    one, zero = counts * p, counts * (1 - p)
+    return np.asarray(one @ terms / one.sum() - zero @ terms / zero.sum())
+
+
+def _bases(
+    schema: Schema, null: NullModel, varies: IntArray, shift: Shift | None
+) -> dict[str, Basis]:
+    bases = {}
+    for block in BLOCKS:
+        members = _members(schema, block, varies)
+        if members.size:
+            direction = None if shift is None or block == "acquisition" else shift.direction
+            bases[block] = make_basis(null, members, direction)
+    return bases
+
+
+def _members(schema: Schema, block: str, varies: IntArray) -> IntArray:
+    parts = [schema.joint.blocks[part] for part in BLOCKS[block]]
+    entries = np.concatenate([np.arange(s.start, s.stop) for s in parts])
+    return np.asarray(np.intersect1d(entries, varies), dtype=np.int64)
+
+
+def _joint_basis(schema: Schema, null: NullModel, varies: IntArray, shift: Shift | None) -> Basis:
+    """One whitened basis over score, acquisition and embedding, for attribution and change dates.
+
+    Random Fourier features are left out: they see shapes, but name nothing.
+    """
+    fourier = schema.joint.blocks["fourier"]
+    members = varies[(varies < fourier.start) | (varies >= fourier.stop)]
+    return make_basis(null, members, None if shift is None else shift.direction, single=False)
+
+
+def _groups(units: tuple[Stratum, ...]) -> tuple[tuple[str, IntArray], ...]:
+    """Sites with several units, then the fleet ("") if it has several sites."""
+    sites = sorted({u.site for u in units})
+    groups = []
+    for site in sites:
+        members = np.array([i for i, u in enumerate(units) if u.site == site])
+        if members.size > 1 and len(sites) > 1:
+            groups.append((site, members))
+    if len(units) > 1:
+        groups.append(("", np.arange(len(units))))
+    return tuple(groups)
+
+
+def block_z(
+    basis: Basis, value: FloatArray, variance: FloatArray, reference: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """z and margin share (W, K') of a block: the directed coordinate first, where there is one."""
+    z, share = value / np.sqrt(variance), reference / variance
+    if basis.direction is None:
+        return z, share
+    along, part = directed(basis, value, variance, reference)
+    return np.column_stack([along, z]), np.column_stack([part, share])
+
+
+def _scale(
+    null: NullModel, bases: dict[str, Basis], windows: CaseWindows, units: int
+) -> FloatArray:
+    """Root mean square of in-sample z per unit and block, at least 1."""
+    scale = np.ones((units, len(bases)))
+    share = windows.n / null.cases[windows.unit]
+    for b, basis in enumerate(bases.values()):
+        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+        z = value / np.sqrt((variance - reference) * np.maximum(1 - share, 0.5)[:, None])
+        square = (np.clip(z, -CLIP, CLIP) ** 2).mean(axis=1)
+        count = np.bincount(windows.unit, minlength=units)
+        mean = np.bincount(windows.unit, square, units) / np.maximum(count, 1)
+        scale[:, b] = np.sqrt(np.maximum(mean, 1))
+    return scale
+
+
+def combine(
+    value: FloatArray, variance: FloatArray, reference: FloatArray, n: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Case-weighted mean over windows (axis 0) of independent strata: value, variance, share."""
+    a = (n / n.sum())[:, None]
+    return (
+        (a * value).sum(axis=0),
+        (a**2 * variance).sum(axis=0),
+        (a**2 * reference).sum(axis=0),
+    )
+
+
+def _group_scale(
+    null: NullModel,
+    bases: dict[str, Basis],
+    windows: CaseWindows,
+    groups: tuple[tuple[str, IntArray], ...],
+    scale: FloatArray,
+) -> FloatArray:
+    """As `_scale` for groups: strata may share their good and bad days."""
+    result = np.ones((len(groups), len(bases)))
+    for b, basis in enumerate(bases.values()):
+        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+        variance = (variance - reference) * scale[windows.unit, b][:, None] ** 2
+        for g, (_, members) in enumerate(groups):
+            squares = []
+            inside = np.isin(windows.unit, members)
+            for day in np.unique(windows.arrival[inside]):
+                w = np.flatnonzero(inside & (windows.arrival == day))
+                v, s2, _ = combine(value[w], variance[w], reference[w], windows.n[w])
+                squares.append(float((np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean()))
+            result[g, b] = np.sqrt(max(float(np.mean(squares)), 1.0)) if squares else 1.0
+    return result
+
+
+def _sentinels(past: History) -> SentinelReference | None:
+    schema, rounds = past.schema, past.sentinels
+    read = [i for i, reader in enumerate(rounds.reader_group) if reader]
+    if not read or not schema.sentinels:
+        return None
+    columns = schema.sentinel_columns
+    groups: list[Group] = sorted(
+        {(rounds.site[i], "") for i in read}
+        | {(rounds.site[i], rounds.reader_group[i]) for i in read}
+    )
+    mine = [
+        [i for i in read if rounds.site[i] == s and r in ("", rounds.reader_group[i])]
+        for s, r in groups
+    ]
+    return SentinelReference(
+        tuple(groups),
+        np.array([rounds.rows[m][:, columns["reads"]].sum(axis=0) for m in mine]),
+        np.array([rounds.rows[m][:, columns["positive"]].sum(axis=0) for m in mine]),
+    )
+
+
+def _score_mix(past: History) -> dict[str, FloatArray]:
+    """Share of all cases in each merged label bin, by site."""
+    site = np.array([s.site for s in past.strata])[past.cases.stratum]
+    return {
+        str(one): merged_scores(past.schema, past.cases.rows[site == one].sum(axis=0))
+        for one in np.unique(site)
+    }
+
+
+def merged_scores(schema: Schema, row: IntArray) -> FloatArray:
+    """Share of a row's cases in each merged label bin, (merged label bins,)."""
+    counts = score_counts(schema, row)[0, : schema.score_bins].astype(np.float64)
+    merged = np.bincount(np.asarray(schema.label_bins), counts, schema.merged_label_bins)
+    return np.asarray(merged / max(merged.sum(), 1))
+
+
+def _streams(
+    units: tuple[Stratum, ...],
+    bases: dict[str, Basis],
+    groups: tuple[tuple[str, IntArray], ...],
+    labels: LabelReference | None,
+) -> tuple[Stream, ...]:
+    """Every stream that shares the budget: units, groups, then labels."""
+    streams = [
+        Stream(block, u.site, u.scanner, protocol=u.protocol) for block in bases for u in units
+    ]
+    streams += [
+        Stream(block, site) for site, _ in groups for block in bases if not site or block == "score"
+    ]
+    if labels is not None:
+        sites = [g for g in labels.groups if not g[1]]
+        readers = [g for g in labels.groups if g[1] and _has_others(g, labels.groups)]
+        streams += [Stream("labels", s, reader=r) for s, r in (*sites, *readers)]
+        streams += [Stream("labels")] if len(sites) > 1 else []
+    return tuple(streams)
+
+
+def _has_others(group: Group, groups: tuple[Group, ...]) -> bool:
+    return sum(1 for site, reader in groups if site == group[0] and reader) > 1
