@@ -1,0 +1,39 @@
+"""What alerts need from whoever writes the words: the arrow to the pages stays one-way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.central.alerts.models import Severity
+from app.contracts.signals import Signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What an alert may say. `promised`: false signals per year; `others`: who else is told."""
+
+    identifier: str
+    signal: Signal
+    device: str
+    severity: Severity
+    base_url: str
+    promised: float | None
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """A mail in words: one subject line, and the same body as text and as HTML."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class Renderer(Protocol):
+    """Writes mails."""
+
+    def alert_mail(self, alert: Alert) -> RenderedMail:
+        """The mail about one signal."""
+        ...

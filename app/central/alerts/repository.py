@@ -1,0 +1,83 @@
+"""Queries of recipients and of the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.central.alerts.models import MailState, OutboxMail, Recipient
+
+DATABASE_NOW = func.clock_timestamp()
+
+
+def recipients(session: Session) -> Sequence[Recipient]:
+    """Everybody who may be told, by address."""
+    return session.scalars(select(Recipient).order_by(Recipient.address)).all()
+
+
+def find_recipient(session: Session, address: str) -> Recipient | None:
+    """The recipient at `address`."""
+    return session.get(Recipient, address)
+
+
+def has_mail(session: Session, cause: str, recipient: str) -> bool:
+    """Whether this cause was already told to this person."""
+    query = select(OutboxMail.id).where(
+        OutboxMail.cause == cause, OutboxMail.recipient == recipient
+    )
+    return session.scalar(query) is not None
+
+
+def claim_mail(session: Session, now: datetime, lease: timedelta) -> OutboxMail | None:
+    """The message that has waited longest, ours until the lease ends."""
+    oldest = (
+        select(OutboxMail.id)
+        .where(_is_free(now))
+        .order_by(OutboxMail.next_at, OutboxMail.queued_at, OutboxMail.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return session.scalars(
+        update(OutboxMail)
+        .where(OutboxMail.id.in_(oldest.scalar_subquery()))
+        .values(
+            state=MailState.SENDING,
+            attempts=OutboxMail.attempts + 1,
+            lease_until=DATABASE_NOW + lease,
+        )
+        .returning(OutboxMail),
+        execution_options={"populate_existing": True},
+    ).one_or_none()
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    ready = and_(
+        OutboxMail.state.in_((MailState.PENDING, MailState.UNCERTAIN)), OutboxMail.next_at <= now
+    )
+    lost = and_(OutboxMail.state == MailState.SENDING, OutboxMail.lease_until < DATABASE_NOW)
+    return or_(ready, lost)
+
+
+def settle(session: Session, mail: OutboxMail, values: Mapping[str, object]) -> None:
+    """Write the result of our attempt, unless somebody has claimed the message since."""
+    session.execute(
+        update(OutboxMail)
+        .where(OutboxMail.id == mail.id, OutboxMail.attempts == mail.attempts)
+        .values(lease_until=None, **values),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def waiting_now(session: Session, now: datetime) -> int:
+    """Messages that could be sent now, or are being sent."""
+    query = select(func.count()).where(or_(_is_free(now), OutboxMail.state == MailState.SENDING))
+    return session.scalar(query) or 0
+
+
+def newest(session: Session, limit: int, cause: str | None = None) -> Sequence[OutboxMail]:
+    """Messages for a page, newest first."""
+    query = select(OutboxMail).order_by(OutboxMail.queued_at.desc(), OutboxMail.id).limit(limit)
+    return session.scalars(query if cause is None else query.where(OutboxMail.cause == cause)).all()
