@@ -11,6 +11,8 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 
+from app.central.accounts.permissions import Anyone
+
 FOLDER = Path(__file__).parent / "static"
 KEPT = "public, max-age=31536000, immutable"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
@@ -45,7 +47,7 @@ def url(name: str) -> str:
 
 
 @router.get("/static/{version}/{name}")
-def serve(version: str, name: str) -> FileResponse:
+def serve(_: Anyone, version: str, name: str) -> FileResponse:
     """A static file, only under its present digest."""
     if name not in FILES or version != digest(name):
         raise HTTPException(404)

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
-from dashboards.mail.views import AlertView, alert_view
-from dashboards.templating import render
+from app.central.alerts.models import Severity
+from app.central.alerts.ports import Alert, RenderedMail
+from dashboards.mail.renderer import MailRenderer
 from tests.dashboards.test_wording import a_signal
 
 JARGON = ("σ", "sigma", "cusum", "e-detector", "arl", "p-value", "posterior", "stratum")
 
 
-def an_alert(**changes: object) -> AlertView:
-    return alert_view(
-        "S-0001",
-        a_signal(**changes),
+def an_alert(
+    others: tuple[str, ...] = ("regulatory@example.org",), **changes: object
+) -> RenderedMail:
+    alert = Alert(
+        identifier="S-0001",
+        signal=a_signal(**changes),
         device="Chest Triage 1.0.0",
-        severity="warning",
+        severity=Severity.WARNING,
         base_url="http://127.0.0.1:8080/",
         promised=1.0,
-        others=("regulatory@example.org",),
+        others=others,
     )
+    return MailRenderer().alert_mail(alert)
 
 
-def both(view: AlertView) -> tuple[str, str]:
-    return render("mail/alert.txt", view=view), render("mail/alert.html", view=view)
+def both(mail: RenderedMail) -> tuple[str, str]:
+    return mail.text, mail.html
 
 
 def test_both_forms_say_the_claim_the_facts_and_the_limits() -> None:
@@ -84,6 +87,4 @@ def test_an_event_is_not_given_a_chance_rate() -> None:
 
 
 def test_nobody_else_told_is_said() -> None:
-    view = replace(an_alert(), footer=("Nobody else was told.",))
-
-    assert "Nobody else was told." in both(view)[0]
+    assert "Nobody else was told." in an_alert(others=()).text

@@ -1,0 +1,409 @@
+"""Charts from what is stored: windows as arrays (`monitors.observations.History`) and traces.
+
+Pure: the same windows give the same chart. Readings follow the windows' own days; what the edges
+merged for disclosure stays merged. Control limits here are Shewhart's three sigma with sigma
+estimated from the reference readings themselves, so that day-to-day variation is in it; they
+are drawn for the eye. Signals come from the engine's traces, which carry the stated budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from dashboards import wording
+from dashboards.charts.limits import funnel_limits, is_outside
+from dashboards.charts.spec import (
+    Comparison,
+    ControlChart,
+    Funnel,
+    FunnelPoint,
+    Mix,
+    MixDay,
+    Panel,
+    PathChart,
+    PathPoint,
+    Reading,
+    Span,
+    Stage,
+)
+from monitors.observations import History
+from monitors.schema import SCORE_TERMS, FloatArray, IntArray, Schema
+from monitors.summaries import (
+    categorical_counts,
+    joint_means,
+    numeric_counts,
+    score_counts,
+    tallies,
+)
+
+LEAST_READINGS = 10  # in the reference, for limits
+LEAST_CASES = 20  # of a panel; also the least that leaves a site
+LONGEST_GAP_DAYS = 3  # a week-end is not missing data
+MOST_READINGS = 180  # then weeks instead of days
+LEVELS_SHOWN = 5  # named levels of a mix, before "other"
+PANELS_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which windows a chart is of: sites and scanners, empty for all."""
+
+    sites: tuple[str, ...] = ()
+    scanners: tuple[str, ...] = ()
+
+    def strata(self, history: History) -> IntArray:
+        """Indices of the strata inside the scope."""
+        return np.array(
+            [
+                i
+                for i, s in enumerate(history.strata)
+                if (not self.sites or s.site in self.sites)
+                and (not self.scanners or s.scanner in self.scanners)
+            ],
+            dtype=np.int64,
+        )
+
+    @property
+    def words(self) -> str:
+        """The scope as a page names it."""
+        where = wording.listed(self.sites) or "all sites"
+        return f"{where}, scanner {wording.listed(self.scanners)}" if self.scanners else where
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Readings in time order: day (t,), n (t,) cases, value (t,) in `unit`."""
+
+    name: str
+    unit: str
+    day: IntArray
+    n: IntArray
+    value: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Reference up to `until` (exclusive), monitored up to and including `upto`."""
+
+    until: date
+    upto: date
+
+
+def coordinate(schema: Schema, name: str) -> int | None:
+    """Where the effect `name` stands in the joint vector, or None."""
+    blocks = schema.joint.blocks
+    places = {f"score_{term}": i for i, term in enumerate(SCORE_TERMS)}
+    first = blocks["acquisition"].start
+    places |= {a: first + i for i, a in enumerate(schema.joint.acquisition)}
+    first = blocks["embedding"].start
+    places |= {f"embedding_{i}": first + i for i in range(schema.joint.embedding)}
+    return places.get(name)
+
+
+def unit_of(schema: Schema, name: str) -> str:
+    """The unit of a characteristic, or "" for a pure number."""
+    return next((f.unit for f in schema.numeric if f.name == name and f.unit != "1"), "")
+
+
+def series_of(history: History, name: str, scope: Scope, upto: date) -> Series | None:
+    """Means of one characteristic per window day; None if it is not in the schema."""
+    at = coordinate(history.schema, name)
+    if at is None:
+        return None
+    day, rows = _by_day(history, scope, upto)
+    n, mean = joint_means(history.schema, rows)
+    joint = history.schema.joint
+    value = mean[:, at] * joint.scale[at] + joint.centre[at] if len(day) else np.zeros(0)
+    used = n > 0
+    return Series(name, unit_of(history.schema, name), day[used], n[used], value[used])
+
+
+def flagged_series(history: History, scope: Scope, upto: date) -> Series:
+    """Share of analysed cases that were flagged, per window day."""
+    day, rows = _by_day(history, scope, upto)
+    counts = tallies(history.schema, rows)
+    n = counts["analysed"]
+    share = counts["flagged"] / np.maximum(n, 1)
+    return Series("flagged rate", "", day[n > 0], n[n > 0], share[n > 0])
+
+
+def label_series(history: History, scope: Scope, upto: date) -> Series:
+    """Share of labelled cases that readers called positive, per labelling week."""
+    labels, columns = history.labels, history.schema.label_columns
+    inside = [
+        i
+        for i, site in enumerate(labels.site)
+        if (not scope.sites or site in scope.sites)
+        and labels.arrival[i] <= upto.toordinal()
+        and labels.source[i] == "random_audit"
+    ]
+    week = labels.week[inside]
+    days = np.unique(week)
+    rows = np.array([labels.rows[inside][week == d].sum(axis=0) for d in days])
+    if not len(days):
+        empty = np.zeros(0, dtype=np.int64)
+        return Series("share read as positive", "", empty, empty, np.zeros(0))
+    n = rows[:, columns["labelled"]].sum(axis=1)
+    positive = rows[:, columns["positive"]].sum(axis=1)
+    used = n > 0
+    return Series("share read as positive", "", days[used], n[used], positive[used] / n[used])
+
+
+def _by_day(history: History, scope: Scope, upto: date) -> tuple[IntArray, IntArray]:
+    """Days (t,) and summed rows (t, width) of the windows in scope that had arrived."""
+    cases = history.cases
+    inside = np.isin(cases.stratum, scope.strata(history)) & (cases.arrival <= upto.toordinal())
+    start, rows = cases.start[inside], cases.rows[inside]
+    days, place = np.unique(start, return_inverse=True)
+    if days.size > MOST_READINGS:
+        days, place = np.unique(start - (start - 1) % 7, return_inverse=True)  # Mondays
+    summed = np.zeros((days.size, history.cases.rows.shape[1]), dtype=np.int64)
+    np.add.at(summed, place, rows)
+    return days, summed
+
+
+def control_chart(
+    series: Series, scope: Scope, period: Period, stages: Sequence[Stage] = ()
+) -> ControlChart | None:
+    """The series against its own reference; None where the reference has too few readings."""
+    in_reference = series.day < period.until.toordinal()
+    if in_reference.sum() < LEAST_READINGS:
+        return None
+    n, value = series.n[in_reference], series.value[in_reference]
+    centre = float(np.average(value, weights=n))
+    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
+    readings = [
+        _reading(int(d), float(v), int(k), centre, sigma)
+        for d, v, k in zip(series.day, series.value, series.n, strict=True)
+    ]
+    name = wording.characteristic(series.name)
+    outside = sum(1 for r in readings if r.mark)
+    least, most = int(series.n.min()), int(series.n.max())
+    return ControlChart(
+        title=f"{wording.sentence_case(name)}, {scope.words}",
+        caption=(
+            f"Mean {name} per window, {_between(least, most)} cases each. Triangles: outside three "
+            f"sigma of the reference readings ({wording.count(outside, 'reading')})."
+        ),
+        description=(
+            f"Control chart of {name} from {readings[0].day} to {readings[-1].day}; "
+            f"{wording.count(outside, 'reading')} outside the control limits."
+        ),
+        unit=f"{name}, {series.unit}" if series.unit else name,
+        readings=_with_gaps(readings),
+        reference=Span(readings[0].day, period.until - timedelta(1)),
+        stages=tuple(stages),
+    )
+
+
+def _between(least: int, most: int) -> str:
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+def _reading(day: int, value: float, n: int, centre: float, sigma: float) -> Reading:
+    half = 3 * sigma / n**0.5
+    outside = abs(value - centre) > half > 0
+    return Reading(
+        date.fromordinal(day),
+        value,
+        n,
+        centre - half,
+        centre,
+        centre + half,
+        "outside" if outside else "",
+    )
+
+
+def _with_gaps(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+    """One empty reading inside each stretch without data, so that no line joins over it."""
+    out = list(readings[:1])
+    for before, after in pairwise(readings):
+        step = LONGEST_GAP_DAYS if len(readings) <= MOST_READINGS else 7 * LONGEST_GAP_DAYS
+        if (after.day - before.day).days > step:
+            middle = before.day + (after.day - before.day) / 2
+            out.append(Reading(middle, None, 0, before.lower, before.centre, before.upper))
+        out.append(after)
+    return tuple(out)
+
+
+def path_chart(
+    stream: str,
+    day: Sequence[int],
+    statistic: Sequence[float],
+    limit: float,
+    onset: tuple[date, date] | None,
+    raised: date | None,
+) -> PathChart | None:
+    """The engine's own evidence over time; None if the stream left no path."""
+    if not len(day):
+        return None
+    points = tuple(
+        PathPoint(date.fromordinal(int(d)), float(v)) for d, v in zip(day, statistic, strict=True)
+    )
+    crossed = next((p.day for p in points if p.upper >= limit), None)
+    return PathChart(
+        title=f"Evidence of a change, {stream_words(stream)}",
+        caption=(
+            f"Evidence against “nothing has changed”, in days: at {limit:,.0f} a signal is "
+            "raised. Shaded: when the change most likely began."
+        ),
+        unit="evidence, days",
+        points=points,
+        limit=limit,
+        onset=Span(*onset) if onset else None,
+        signal=crossed or raised,
+        log=True,
+    )
+
+
+BLOCKS = {
+    "acquisition": "Image physics",
+    "score": "Scores",
+    "embedding": "Image content",
+    "labels": "Readers' labels",
+    "lock": "Lock",
+    "data": "Data received",
+}
+
+
+def stream_words(stream: str) -> str:
+    """A stream's name as a page writes it."""
+    block, *scope = stream.split(":")
+    return ", ".join([BLOCKS.get(block, wording.sentence_case(block)).lower(), *scope])
+
+
+def comparison(
+    history: History, name: str, sites: Sequence[str], period: Period, since: date
+) -> Comparison | None:
+    """Reference against now, one panel per scanner of `sites`, then all other sites together."""
+    bins = _bins(history.schema, name)
+    if bins is None:
+        return None
+    scanners = sorted({(s.site, s.scanner) for s in history.strata if s.site in sites})
+    scopes = [(f"{site} · {one}", Scope((site,), (one,))) for site, one in scanners]
+    others = tuple(sorted({s.site for s in history.strata} - set(sites)))
+    if others:
+        scopes.append(("all other sites", Scope(others)))
+    panels = [
+        _panel(history, name, words, scope, period, since)
+        for words, scope in scopes[-PANELS_SHOWN:]
+    ]
+    words = wording.characteristic(name)
+    return Comparison(
+        title=f"{wording.sentence_case(words)}: reference against since {since.isoformat()}",
+        caption=(
+            f"Grey: reference period. Blue: since {since.isoformat()}. All panels share both axes."
+        ),
+        unit=f"{words}, {bins[0]}" if bins[0] else words,
+        bins=tuple(f"{a:.4g} to {b:.4g}" for a, b in pairwise(bins[1])),
+        edges=tuple(float(e) for e in bins[1]),
+        panels=tuple(p for p in panels if p is not None),
+    )
+
+
+def _bins(schema: Schema, name: str) -> tuple[str, FloatArray] | None:
+    """Unit and edges of the bins that hold `name`; None where windows hold none."""
+    if name.startswith("score_"):
+        return "", schema.scores[0].edges
+    return next(
+        ((unit_of(schema, name), f.edges) for f in schema.numeric if f.name == name),
+        None,
+    )
+
+
+def counts_between(
+    history: History, name: str, scope: Scope, start: int, end: int
+) -> tuple[int, ...]:
+    """Counts on the bins of `name` over windows of the days [start, end)."""
+    cases, schema = history.cases, history.schema
+    inside = np.isin(cases.stratum, scope.strata(history))
+    inside &= (cases.start >= start) & (cases.start < end)
+    row = cases.rows[inside].sum(axis=0)
+    if name.startswith("score_"):
+        counts = score_counts(schema, row)[0, :-1]
+    else:
+        at = next(i for i, f in enumerate(schema.numeric) if f.name == name)
+        counts = numeric_counts(schema, row)[at, 1:-2]
+    return tuple(int(c) for c in counts)
+
+
+def _panel(
+    history: History, name: str, words: str, scope: Scope, period: Period, since: date
+) -> Panel | None:
+    first, last = since.toordinal(), period.upto.toordinal() + 1
+    reference = counts_between(history, name, scope, 0, period.until.toordinal())
+    current = counts_between(history, name, scope, first, last)
+    if not sum(reference) and not sum(current):
+        return None
+    if sum(current) < LEAST_CASES:
+        return Panel(words, reference, (), f"not assessable: {sum(current)} cases")
+    note = "" if sum(reference) >= LEAST_CASES else "no reference"
+    return Panel(words, reference, current, note)
+
+
+def funnel(history: History, period: Period, days: int, names: dict[str, str]) -> Funnel | None:
+    """Flagged rate of each site over the last `days`, around the fleet's reference rate."""
+    cases = history.cases
+    counts = tallies(history.schema, cases.rows)
+    site = np.array([history.strata[i].site for i in cases.stratum], dtype=np.str_)
+    before = cases.start < period.until.toordinal()
+    first = max(period.upto.toordinal() - days, period.until.toordinal() - 1)
+    recent = (cases.start > first) & (cases.start <= period.upto.toordinal())
+    analysed = int(counts["analysed"][before].sum())
+    if not analysed or not recent.any():
+        return None
+    rate = int(counts["flagged"][before].sum()) / analysed
+    points = []
+    for one in sorted(set(site.tolist())):
+        at = recent & (site == one)
+        n, events = int(counts["analysed"][at].sum()), int(counts["flagged"][at].sum())
+        points.append(
+            FunnelPoint(
+                names.get(one, one), events, n, is_outside(rate, events, n), f"/sites/{one}"
+            )
+        )
+    return Funnel(
+        title="Flagged rate by site",
+        caption=(
+            f"{date.fromordinal(first + 1)} to {period.upto}. Limits 95 % (dotted) and 99.8 % "
+            f"(dashed) around the fleet's reference rate, {100 * rate:.1f} %, for independent "
+            "cases. Sites are not ranked."
+        ),
+        unit="flagged",
+        count="cases",
+        centre=rate,
+        points=tuple(points),
+        limits=funnel_limits(rate, max((p.n for p in points), default=0)),
+    )
+
+
+def mix(history: History, at: int, scope: Scope, upto: date) -> Mix | None:
+    """Weekly shares of the categorical characteristic number `at`."""
+    spec = history.schema.categorical[at]
+    day, rows = _by_day(history, scope, upto)
+    if not len(day):
+        return None
+    monday = day - (day - 1) % 7
+    weeks = np.unique(monday)
+    weekly = np.array([rows[monday == week].sum(axis=0) for week in weeks])
+    counts = categorical_counts(history.schema, weekly)[at]
+    names = [*spec.categories, "OTHER", "missing"]
+    order = np.argsort(-counts.sum(axis=0), kind="stable")
+    shown = [int(i) for i in order[:LEVELS_SHOWN] if counts[:, i].sum()]
+    rest = [i for i in range(len(names)) if i not in shown]
+    table = np.column_stack([counts[:, shown], counts[:, rest].sum(axis=1)])
+    words = wording.characteristic(spec.name)
+    return Mix(
+        title=f"{wording.sentence_case(words)} mix, {scope.words}",
+        caption=f"Weekly shares of {words}; the line below is the number of cases.",
+        levels=(*(names[i] for i in shown), "other"),
+        days=tuple(
+            MixDay(date.fromordinal(int(w)), tuple(int(c) for c in row))
+            for w, row in zip(weeks, table, strict=True)
+        ),
+    )

@@ -1,0 +1,58 @@
+"""Signing in and out. Password managers, paste and the back button work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from app.central.accounts import service as accounts
+from app.central.accounts.permissions import Anyone, Now, cookie_name
+from app.central.database import DbSession
+from app.central.errors import NotAuthenticated
+from dashboards import wording
+from dashboards.pages.requests import SEE_OTHER, Form, PageRoute, own_path
+from dashboards.pages.views import SignInView
+from dashboards.templating import render
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/sign-in")
+def sign_in_page(_: Anyone, then: Annotated[str, Query()] = "/") -> HTMLResponse:
+    """The form."""
+    return _page(SignInView(own_path(then)))
+
+
+@router.post("/sign-in")
+def sign_in(_: Anyone, request: Request, fields: Form, session: DbSession, now: Now) -> Response:
+    """A session for the person whose password it is."""
+    then, name = own_path(fields.get("then", "/")), fields.get("name", "")
+    try:
+        account = accounts.check_password(
+            request.app.state.sessions, name, fields.get("password", ""), now
+        )
+    except NotAuthenticated:
+        return _page(SignInView(then, name[:64], wording.SIGN_IN_FAILED), 401)
+    token = accounts.log_in(session, account, now)
+    answer = RedirectResponse(then, SEE_OTHER)
+    secure = request.app.state.settings.secure_cookies
+    answer.set_cookie(
+        cookie_name(secure), token, httponly=True, secure=secure, samesite="lax", path="/"
+    )
+    return answer
+
+
+@router.post("/sign-out")
+def sign_out(_: Anyone, request: Request, fields: Form, session: DbSession) -> Response:
+    """The end of a session."""
+    name = cookie_name(request.app.state.settings.secure_cookies)
+    accounts.log_out(session, request.cookies.get(name, ""))
+    answer = RedirectResponse("/sign-in", SEE_OTHER)
+    answer.delete_cookie(name, path="/", secure=name.startswith("__Host-"), httponly=True)
+    return answer
+
+
+def _page(view: SignInView, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(render("sign_in.html", view=view, shell=None), status)
