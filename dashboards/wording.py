@@ -176,15 +176,29 @@ def _silent(one: Standing) -> str:
     return f"{one.site} has not been heard from since {since}; nothing is known about it."
 
 
+NAMES = {
+    "score_probability": "mean score",
+    "score_logit": "score on the logit scale",
+    "score_logit_square": "spread of the score",
+    "sentinel_score": "score of a fixed image",
+    "kvp": "kVp",
+}
+# Coordinates nobody can picture, or that say again what the mean score says.
+SPOKEN = 3  # effects in the claim; the page's table has all
+UNSPOKEN = ("embedding_", "score_logit")
+
+
 def characteristic(name: str) -> str:
     """A characteristic's name as words."""
-    known = {"kvp": "kVp", "kv": "kV", "id": "ID", "n": "n"}
-    words = [known.get(word, word) for word in name.replace("_", " ").split()]
-    return " ".join(words) or "unnamed"
+    if name.startswith("embedding_"):
+        return f"image content {name.removeprefix('embedding_')}"
+    return NAMES.get(name, name.replace("_", " ")) or "unnamed"
 
 
 def sentence_case(text: str) -> str:
-    """First letter large, the rest as it is."""
+    """First letter large, the rest as it is; `kVp` stays `kVp`."""
+    if text[1:2].isupper():
+        return text
     return text[:1].upper() + text[1:]
 
 
@@ -197,15 +211,35 @@ def title(signal: Signal) -> str:
     """The claim in a few words: the page's heading and the mail's subject."""
     if signal.kind == "deterministic":
         return EVENTS.get(signal.event, sentence_case(characteristic(signal.event or "event")))
+    if named(signal) == ("annotation",):
+        return "Readers label differently than before"
     lead = leading(signal)
     if lead is None:
         return "Something has changed"
     return f"{sentence_case(characteristic(lead.name))} has shifted {direction(lead.effect)}"
 
 
+def named(signal: Signal) -> tuple[str, ...]:
+    """The causes named last."""
+    return signal.history[-1].causes if signal.history else ()
+
+
+def notable(signal: Signal) -> tuple[Effect, ...]:
+    """Effects that can be pictured and whose interval leaves out zero, in the signal's order."""
+    return tuple(
+        effect
+        for effect in signal.characteristics
+        if not effect.name.startswith(UNSPOKEN) and effect.interval[0] * effect.interval[1] > 0
+    )
+
+
 def leading(signal: Signal) -> Effect | None:
-    """The characteristic a signal is named for: the first its evidence gives."""
-    return signal.characteristics[0] if signal.characteristics else None
+    """The characteristic a signal is named for: the mean score where the share of positives
+    changed, else the one that moved most."""
+    effects = notable(signal)
+    if named(signal) == ("prevalence",):
+        effects = tuple(e for e in effects if e.name == "score_probability") or effects
+    return effects[0] if effects else None
 
 
 def place(signal: Signal) -> str:
@@ -226,7 +260,13 @@ def claim(signal: Signal) -> tuple[str, ...]:
 def _seen(signal: Signal) -> tuple[str, ...]:
     if signal.kind == "deterministic":
         return (f"{title(signal)} at {listed(signal.sites) or 'no named site'}.",)
-    return tuple(effect_sentence(effect) for effect in signal.characteristics[:3])
+    if named(signal) == ("annotation",):
+        return ()
+    lead = leading(signal)
+    if lead is None:
+        return ("No single characteristic of the cases moved beyond its 95 % interval.",)
+    others = [effect for effect in notable(signal) if effect != lead]
+    return tuple(effect_sentence(effect) for effect in (lead, *others[: SPOKEN - 1]))
 
 
 def effect_sentence(effect: Effect) -> str:

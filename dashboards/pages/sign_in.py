@@ -45,7 +45,7 @@ def sign_in(_: Anyone, request: Request, fields: Form, session: DbSession, now: 
 
 
 @router.post("/sign-out")
-def sign_out(_: Anyone, request: Request, fields: Form, session: DbSession) -> Response:
+def sign_out(_: Anyone, __: Form, request: Request, session: DbSession) -> Response:
     """The end of a session."""
     name = cookie_name(request.app.state.settings.secure_cookies)
     accounts.log_out(session, request.cookies.get(name, ""))

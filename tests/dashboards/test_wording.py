@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.contracts.signals import Attribution, Cause, Signal, SignalsFile
+from app.contracts.signals import Attribution, Cause, Effect, Signal, SignalsFile
 from dashboards import wording
 from dashboards.charts.spec import State
 from dashboards.wording import Standing
@@ -105,11 +105,49 @@ def test_an_undetermined_cause_is_not_named_but_its_likeliest_candidate_is() -> 
 
 
 def test_an_interval_around_zero_keeps_its_signs() -> None:
-    effect = [{"name": "noise", "effect": -0.2, "interval": [-0.5, 0.1], "unit": "SD"}]
+    effect = Effect(name="noise", effect=-0.2, interval=(-0.5, 0.1), unit="SD")
 
-    [sentence, *_] = wording.claim(a_signal(characteristics=effect))
+    assert "fell by 0.2 SD (95 % interval -0.5 to 0.1)" in wording.effect_sentence(effect)
 
-    assert "fell by 0.2 SD (95 % interval -0.5 to 0.1)" in sentence
+
+def an_effect(name: str, effect: float) -> dict[str, object]:
+    interval = [effect - 0.1, effect + 0.1]
+    return {"name": name, "effect": effect, "interval": interval, "unit": "reference SD"}
+
+
+def test_a_signal_is_named_for_something_that_can_be_pictured() -> None:
+    moved = [an_effect("embedding_3", 2.0), an_effect("score_logit", 1.5), an_effect("kvp", -1.0)]
+
+    assert wording.title(a_signal(characteristics=moved)) == "kVp has shifted downward"
+
+
+def test_a_change_of_prevalence_is_named_for_the_score() -> None:
+    moved = [an_effect("noise", 2.0), an_effect("score_probability", 0.4)]
+    history = [
+        {"date": "2026-03-02", "causes": ["prevalence"], "probability": 0.9, "candidates": {}}
+    ]
+
+    signal = a_signal(characteristics=moved, history=history)
+
+    assert wording.title(signal) == "Mean score has shifted upward"
+    assert wording.claim(signal)[0].startswith("Mean score rose by 0.4")
+
+
+def test_a_change_of_the_readers_is_named_for_them() -> None:
+    history = [
+        {"date": "2026-03-02", "causes": ["annotation"], "probability": 0.9, "candidates": {}}
+    ]
+
+    signal = a_signal(history=history)
+
+    assert wording.title(signal) == "Readers label differently than before"
+    assert not any("Noise" in sentence for sentence in wording.claim(signal))
+
+
+def test_what_did_not_move_is_not_claimed_to_have_moved() -> None:
+    claim = wording.claim(a_signal(characteristics=[an_effect("noise", 0.05)]))
+
+    assert claim[0] == "No single characteristic of the cases moved beyond its 95 % interval."
 
 
 def test_an_event_claims_no_effect() -> None:
