@@ -591,7 +591,10 @@ def upgrade() -> None:
             "version", sa.BigInteger(), nullable=False, comment="1, 2, …; the highest is in force"
         ),
         sa.Column(
-            "document", sa.LargeBinary(), nullable=False, comment="DSSE envelope, signed here"
+            "document", sa.LargeBinary(), nullable=False, comment="Canonical JSON of the plan"
+        ),
+        sa.Column(
+            "envelope", sa.LargeBinary(), nullable=False, comment="The same, signed here (DSSE)"
         ),
         sa.Column("created_by", sa.Text(), nullable=False, comment="Account name"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, comment="When"),

@@ -15,6 +15,7 @@ from monitors.schema import JOINT_CLIP, JOINT_UNITS, IntArray, Schema
 from monitors.summaries import categorical_counts, numeric_counts, score_counts, tallies
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
+LONGEST_DAY = timedelta(hours=25, minutes=5)  # of a site whose clocks go back
 AGREEMENT_COLUMNS = 3  # n, sum, sum of squares
 
 
@@ -36,7 +37,8 @@ def implausible(window: Window, schema: Schema, now: datetime) -> Finding | None
 
 def _findings(window: Window, schema: Schema, now: datetime) -> Iterator[Finding]:
     header = window.header
-    if max(header.end, header.closed_at) > now + CLOCK_TOLERANCE:
+    # A change of the lock state is told at once, in a window of the day that is still running.
+    if header.closed_at > now + CLOCK_TOLERANCE or header.end > now + LONGEST_DAY:
         yield Finding(Reason.FUTURE, f"ends or was closed after {now:%FT%TZ}")
     if "balance" not in window.tables or len(window.tables["balance"].keys) != 1:
         yield Finding(Reason.NO_BALANCE, "one row of table balance expected")
@@ -47,9 +49,11 @@ def _findings(window: Window, schema: Schema, now: datetime) -> Iterator[Finding
                 Reason.SHAPE,
                 f"table {name}: {widths[name]} columns expected, got {table.values.shape[1]}",
             )
-        yield from (
-            Finding(f.reason, f"table {name}: {f.detail}") for f in CHECKS[name](schema, table)
-        )
+            return
+        if not all(part.isprintable() for key in table.keys for part in key):
+            yield Finding(Reason.SHAPE, f"table {name}: printable keys expected")
+        for found in CHECKS[name](schema, table):
+            yield Finding(found.reason, f"table {name}: {found.detail}")
     yield from _span(window)
 
 

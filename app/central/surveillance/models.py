@@ -53,7 +53,8 @@ class SurveillancePlan(Base):
         ForeignKey("device_version.lock_digest"), comment="Device version"
     )
     version: Mapped[int] = mapped_column(BigInteger, comment="1, 2, …; the highest is in force")
-    document: Mapped[bytes] = mapped_column(LargeBinary, comment="DSSE envelope, signed here")
+    document: Mapped[bytes] = mapped_column(LargeBinary, comment="Canonical JSON of the plan")
+    envelope: Mapped[bytes] = mapped_column(LargeBinary, comment="The same, signed here (DSSE)")
     created_by: Mapped[str] = mapped_column(comment="Account name")
     created_at: Mapped[datetime] = mapped_column(comment="When")
 

@@ -1,0 +1,164 @@
+"""Reference periods: a candidate from an interval, frozen, approved by a second person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.central.audit import service as audit
+from app.central.errors import NotAllowed, NotFound, Unusable
+from app.central.fleet import service as fleet
+from app.central.numbering import next_number
+from app.central.references import repository
+from app.central.references.cohort import cohort_of
+from app.central.references.freezing import freeze, thaw
+from app.central.references.models import Reference, ReferenceState
+from app.central.surveillance import plans
+from app.central.surveillance.history import Assembled, assemble, layout_of
+from app.contracts.signing import sha256
+from monitors.observations import History
+from monitors.reference import Reference as FrozenReference
+from monitors.reference import build_reference
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceView:
+    """A reference period as a page shows it. `contents` says what it consists of."""
+
+    id: str
+    lock_digest: str
+    device: str
+    version: str
+    until: date
+    state: ReferenceState
+    digest: str
+    windows: int
+    contents: dict[str, Any]
+    proposed_by: str
+    proposed_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+
+
+def propose(
+    session: Session, lock_digest: str, until: date, *, by: str, now: datetime
+) -> Reference:
+    """A candidate from everything up to and including the day `until`.
+
+    Frozen here: windows that arrive later never change it.
+    """
+    if until >= now.date():
+        raise Unusable(f"reference period: a day before {now.date()} expected, got {until}")
+    version = fleet.get_device_version(session, lock_digest)
+    plan, plan_digest = plans.in_force(session, lock_digest)
+    arrived = assemble(session, lock_digest, upto=now.date())
+    cohort = cohort_of(fleet.manifest_of(version), layout_of(session, lock_digest))
+    end = until + timedelta(days=1)
+    built = build_reference(plan, arrived.history, end.toordinal(), cohort)
+    frozen = freeze(built)
+    reference = Reference(
+        id=next_number(session, Reference.id, "R"),
+        lock_digest=lock_digest,
+        until=until,
+        plan_digest=plan_digest,
+        state=ReferenceState.CANDIDATE,
+        frozen=frozen,
+        digest=sha256(frozen),
+        summary=_summary(built, arrived, end),
+        proposed_by=by,
+        proposed_at=now,
+    )
+    session.add(reference)
+    session.flush()
+    _record(session, reference, "propose", by, now)
+    return reference
+
+
+def approve(session: Session, reference_id: str, *, by: str, now: datetime) -> Reference:
+    """Put a candidate in force; by another person than proposed it."""
+    reference = repository.find_reference(session, reference_id, lock=True)
+    if reference is None:
+        raise NotFound(f"no reference {reference_id[:32]}")
+    if reference.state is not ReferenceState.CANDIDATE:
+        raise NotAllowed(f"reference {reference.id} is {reference.state.value}")
+    if reference.proposed_by == by:
+        raise NotAllowed("a reference is approved by another person than proposed it")
+    before = repository.in_force(session, reference.lock_digest, lock=True)
+    if before is not None:
+        before.state = ReferenceState.SUPERSEDED
+        session.flush()
+    reference.state = ReferenceState.APPROVED
+    reference.approved_by, reference.approved_at = by, now
+    session.flush()
+    _record(session, reference, "approve", by, now)
+    return reference
+
+
+@lru_cache(maxsize=16)
+def _thawed(digest: str, frozen: bytes) -> FrozenReference:
+    if sha256(frozen) != digest:
+        raise NotAllowed(f"reference {digest[:12]}… is not what was approved")
+    thawed: FrozenReference = thaw(frozen)
+    return thawed
+
+
+def statistics_of(reference: Reference) -> FrozenReference:
+    """What the engine compares with; refuses bytes that are not those that were approved."""
+    return _thawed(reference.digest, reference.frozen)
+
+
+def views(session: Session, *, lock_digest: str | None = None) -> tuple[ReferenceView, ...]:
+    """Reference periods, newest first."""
+    found = repository.references(session, lock_digest=lock_digest)
+    return tuple(view(session, reference) for reference in found)
+
+
+def view(session: Session, reference: Reference) -> ReferenceView:
+    """One reference period."""
+    version = fleet.get_device_version(session, reference.lock_digest)
+    return ReferenceView(
+        reference.id,
+        reference.lock_digest,
+        version.device,
+        version.version,
+        reference.until,
+        reference.state,
+        reference.digest,
+        int(reference.summary["windows"]),
+        reference.summary,
+        reference.proposed_by,
+        reference.proposed_at,
+        reference.approved_by,
+        reference.approved_at,
+    )
+
+
+def _summary(built: FrozenReference, arrived: Assembled, end: date) -> dict[str, Any]:
+    history: History = arrived.history
+    inside = history.cases.end <= end.toordinal()
+    first = int(history.cases.start[inside].min())
+    n = history.cases.rows[inside][:, history.schema.columns["tallies"].start]
+    return {
+        "windows": len(arrived.windows),
+        "input_digest": arrived.digest,
+        "first_day": date.fromordinal(first).isoformat(),
+        "cases": int(n.sum()),
+        "strata": len(built.units),
+        "streams": len(built.streams),
+        "assessability": dict(built.assessability),
+    }
+
+
+def _record(session: Session, reference: Reference, verb: str, by: str, now: datetime) -> None:
+    audit.record(
+        session,
+        actor=by,
+        action=f"references:reference:{verb}",
+        subject=reference.id,
+        at=now,
+        detail={"digest": reference.digest, "until": reference.until.isoformat()},
+    )

@@ -1,0 +1,384 @@
+"""What a page shows beside a signal or a site: distributions, series and counts from windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session
+
+from app.central.fleet import service as fleet
+from app.central.references import repository as references_repository
+from app.central.surveillance import repository, service
+from app.central.surveillance.history import assemble
+from app.central.surveillance.results import TraceView
+from app.central.surveillance.service import SignalView
+from monitors.observations import History, Stratum
+from monitors.schema import IntArray, Schema
+from monitors.summaries import (
+    categorical_counts,
+    numeric_counts,
+    numeric_means,
+    score_counts,
+    tallies,
+)
+
+BoolArray = npt.NDArray[np.bool_]
+WEEK = 7
+RECENT_DAYS = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One characteristic, reference against current, on the bins of the reference.
+
+    Numeric and score characteristics have `edges` (bins + 1,); categorical ones `levels`.
+    `missing` are (reference, current) cases without a value; `outside` those beyond the edges.
+    """
+
+    name: str
+    kind: str  # numeric, score or categorical
+    unit: str
+    edges: tuple[float, ...]
+    levels: tuple[str, ...]
+    reference: tuple[int, ...]
+    current: tuple[int, ...]
+    outside: tuple[int, int]
+    missing: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WeekPoint:
+    """A week's mean with its number of cases; `se` is the standard error of the mean."""
+
+    week: date
+    n: int
+    mean: float
+    se: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeeklySeries:
+    """A characteristic by week of acquisition, with its mean and SD in the reference period."""
+
+    name: str
+    unit: str
+    centre: float
+    sd: float
+    points: tuple[WeekPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherChange:
+    """Something that changed at the same site within two weeks."""
+
+    day: date
+    what: str
+    site: str
+    scanner: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEvidence:
+    """All that stands beside a signal. `current` counts windows from the change date on."""
+
+    signal: SignalView
+    reference_id: str
+    reference_until: date
+    evaluated_upto: date
+    promised: float
+    windows: int
+    result_digest: str
+    missing: tuple[str, ...]
+    traces: tuple[TraceView, ...]
+    comparisons: tuple[Comparison, ...]
+    series: tuple[WeeklySeries, ...]
+    changes: tuple[OtherChange, ...]
+    scanners: tuple[Stratum, ...]
+    reference_cases: int
+    current_cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStanding:
+    """One site of a device version for the fleet page. `blocks`: signal, warning, quiet or
+    not_assessable by block (acquisition, score, embedding, labels)."""
+
+    site_id: str
+    name: str
+    blocks: dict[str, str]
+    analysed: int
+    flagged: int
+    days_received: frozenset[date]
+    open_signals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStanding:
+    """A device version over all its sites, over the last four weeks."""
+
+    lock_digest: str
+    since: date
+    upto: date
+    evaluated_upto: date | None
+    promised: float | None
+    reference_id: str | None
+    assessability: dict[str, str]
+    sites: tuple[SiteStanding, ...]
+
+
+def signal_evidence(
+    session: Session, signal_id: str, *, scope: str | None = None
+) -> SignalEvidence | None:
+    """The evidence of a signal's newest evaluation; None for one raised without statistics."""
+    view = service.signal(session, signal_id, scope=scope)
+    if view.evaluation is None:
+        return None
+    evaluated = service.evaluation(session, view.evaluation)
+    reference = references_repository.find_reference(session, evaluated.reference_id)
+    assert reference is not None
+    history = assemble(session, view.lock_digest, upto=evaluated.upto).history
+    since = view.signal.change_date or view.signal.date
+    scoped = _scoped(history, view)
+    before = scoped & (history.cases.end <= reference.until.toordinal() + 1)
+    after = scoped & (history.cases.start >= since.toordinal())
+    source = repository.find_signal(session, signal_id)
+    assert source is not None
+    return SignalEvidence(
+        signal=view,
+        reference_id=reference.id,
+        reference_until=reference.until,
+        evaluated_upto=evaluated.upto,
+        promised=evaluated.evidence.promised,
+        windows=evaluated.windows,
+        result_digest=evaluated.result_digest,
+        missing=evaluated.evidence.missing.get(source.source, ()),
+        traces=_traces(evaluated.evidence.traces, view),
+        comparisons=comparisons(history, before, after),
+        series=weekly_series(history, scoped, before),
+        changes=_changes(session, view),
+        scanners=tuple(history.strata[i] for i in np.unique(history.cases.stratum[scoped])),
+        reference_cases=_cases(history, before),
+        current_cases=_cases(history, after),
+    )
+
+
+def fleet_standing(session: Session, lock_digest: str, today: date) -> FleetStanding:
+    """How every site of a device version stands."""
+    since = today - timedelta(days=RECENT_DAYS)
+    evaluated = service.last_evaluation(session, lock_digest)
+    history = assemble(session, lock_digest, upto=today + timedelta(days=1)).history
+    open_signals = service.signals(session, only_open=True, lock_digest=lock_digest)
+    traces = evaluated.evidence.traces if evaluated else ()
+    sites = [s for s in fleet.sites(session) if _runs(s, lock_digest)]
+    return FleetStanding(
+        lock_digest=lock_digest,
+        since=since,
+        upto=today,
+        evaluated_upto=evaluated.upto if evaluated else None,
+        promised=evaluated.evidence.promised if evaluated else None,
+        reference_id=evaluated.reference_id if evaluated else None,
+        assessability=evaluated.evidence.assessability if evaluated else {},
+        sites=tuple(_standing(s, history, since, traces, open_signals) for s in sites),
+    )
+
+
+def site_series(
+    session: Session, lock_digest: str, site_id: str, today: date
+) -> tuple[WeeklySeries, ...]:
+    """Weekly means of a site's characteristics; the centre is that of the reference in force."""
+    history = assemble(session, lock_digest, upto=today + timedelta(days=1)).history
+    reference = references_repository.in_force(session, lock_digest)
+    mine = _at(history, lambda s: s.site == site_id)
+    end = reference.until.toordinal() + 1 if reference else None
+    before = mine & (history.cases.end <= end) if end is not None else mine
+    return weekly_series(history, mine, before)
+
+
+def comparisons(history: History, before: BoolArray, after: BoolArray) -> tuple[Comparison, ...]:
+    """Every characteristic: cases of the windows `before` against those `after` (masks)."""
+    schema = history.schema
+    rows = np.stack([history.cases.rows[m].sum(axis=0) for m in (before, after)])
+    return (*_numeric(schema, rows), *_scores(schema, rows), *_categorical(schema, rows))
+
+
+def weekly_series(history: History, mine: BoolArray, before: BoolArray) -> tuple[WeeklySeries, ...]:
+    """Weekly means over the windows `mine`; centre and SD from those `before` (masks)."""
+    schema, cases = history.schema, history.cases
+    week = cases.start - (cases.start - 1) % WEEK  # Mondays: ordinal 1 is one
+    weeks = np.unique(week[mine])
+    summed = [cases.rows[mine & (week == w)].sum(axis=0) for w in weeks]
+    rows = np.stack([cases.rows[before].sum(axis=0), *summed])
+    n, mean, square = numeric_means(schema, rows)
+    sd = np.sqrt(np.maximum(square - mean**2, 0.0))
+    days = [date.fromordinal(int(w)) for w in weeks]
+    made = []
+    for i, f in enumerate(schema.numeric):
+        points = _points(days, n[1:, i], mean[1:, i], sd[1:, i])
+        made.append(WeeklySeries(f.name, f.unit, float(mean[0, i]), float(sd[0, i]), points))
+    return (_flag_rate(schema, rows, days), *made)
+
+
+def _flag_rate(schema: Schema, rows: IntArray, days: list[date]) -> WeeklySeries:
+    tally = tallies(schema, rows)
+    n = tally["analysed"]
+    with np.errstate(invalid="ignore"):
+        rate = tally["flagged"] / n
+    sd = np.sqrt(np.maximum(rate * (1 - rate), 0.0))
+    points = _points(days, n[1:], rate[1:], sd[1:])
+    return WeeklySeries("flag_rate", "1", float(rate[0]), float(sd[0]), points)
+
+
+def _points(
+    days: list[date], n: IntArray, mean: np.ndarray, sd: np.ndarray
+) -> tuple[WeekPoint, ...]:
+    return tuple(
+        WeekPoint(day, int(k), float(m), float(s) / float(np.sqrt(k)))
+        for day, k, m, s in zip(days, n, mean, sd, strict=True)
+        if k > 0
+    )
+
+
+def _numeric(schema: Schema, rows: IntArray) -> list[Comparison]:
+    counts = numeric_counts(schema, rows)
+    return [
+        Comparison(
+            name=f.name,
+            kind="numeric",
+            unit=f.unit,
+            edges=tuple(f.edges.tolist()),
+            levels=(),
+            reference=tuple(counts[0, i, 1:-2].tolist()),
+            current=tuple(counts[1, i, 1:-2].tolist()),
+            outside=_pair(counts[:, i, 0] + counts[:, i, -2]),
+            missing=_pair(counts[:, i, -1]),
+        )
+        for i, f in enumerate(schema.numeric)
+    ]
+
+
+def _scores(schema: Schema, rows: IntArray) -> list[Comparison]:
+    counts = score_counts(schema, rows)
+    return [
+        Comparison(
+            name=f"score_{s.stage}",
+            kind="score",
+            unit="probability",
+            edges=tuple(s.edges.tolist()),
+            levels=(),
+            reference=tuple(counts[0, i, :-1].tolist()),
+            current=tuple(counts[1, i, :-1].tolist()),
+            outside=(0, 0),
+            missing=_pair(counts[:, i, -1]),
+        )
+        for i, s in enumerate(schema.scores)
+    ]
+
+
+def _categorical(schema: Schema, rows: IntArray) -> list[Comparison]:
+    parts = zip(schema.categorical, categorical_counts(schema, rows), strict=True)
+    return [
+        Comparison(
+            name=c.name,
+            kind="categorical",
+            unit="",
+            edges=(),
+            levels=(*c.categories, "OTHER"),
+            reference=tuple(part[0, :-1].tolist()),
+            current=tuple(part[1, :-1].tolist()),
+            outside=(0, 0),
+            missing=_pair(part[:, -1]),
+        )
+        for c, part in parts
+    ]
+
+
+def _pair(values: IntArray) -> tuple[int, int]:
+    return int(values[0]), int(values[1])
+
+
+def _at(history: History, wanted: Callable[[Stratum], bool]) -> BoolArray:
+    """Mask of the case windows whose stratum is wanted."""
+    is_wanted = np.array([*(wanted(s) for s in history.strata), False], dtype=np.bool_)
+    return np.asarray(is_wanted[history.cases.stratum])
+
+
+def _scoped(history: History, view: SignalView) -> BoolArray:
+    sites, scanners = view.signal.sites, view.signal.scanners
+    return _at(history, lambda s: s.site in sites and (not scanners or s.scanner in scanners))
+
+
+def _cases(history: History, mask: BoolArray) -> int:
+    return int(tallies(history.schema, history.cases.rows[mask])["analysed"].sum())
+
+
+def _traces(traces: tuple[TraceView, ...], view: SignalView) -> tuple[TraceView, ...]:
+    """The stream that signalled first, then the others of the same sites and the fleet's."""
+    mine = [t for t in traces if t.site in (*view.signal.sites, "")]
+    return tuple(sorted(mine, key=lambda t: (t.stream != view.signal.stream, t.stream)))
+
+
+def _changes(session: Session, view: SignalView) -> tuple[OtherChange, ...]:
+    around = view.signal.change_date or view.signal.date
+    found = []
+    for other in service.signals(session, lock_digest=view.lock_digest):
+        s = other.signal
+        is_near = abs((s.date - around).days) <= 2 * WEEK
+        if other.id != view.id and is_near and set(s.sites) & set(view.signal.sites):
+            what = s.event or ", ".join(s.history[-1].causes)
+            found.append(
+                OtherChange(s.date, what, ", ".join(s.sites), ", ".join(s.scanners), other.id)
+            )
+    return tuple(sorted(found, key=lambda c: (c.day, c.detail)))
+
+
+def _runs(site: fleet.SiteView, lock_digest: str) -> bool:
+    return any(e.expected_lock == lock_digest for e in site.edges)
+
+
+def _standing(
+    site: fleet.SiteView,
+    history: History,
+    since: date,
+    traces: tuple[TraceView, ...],
+    open_signals: tuple[SignalView, ...],
+) -> SiteStanding:
+    recent = _at(history, lambda s: s.site == site.id) & (history.cases.start >= since.toordinal())
+    tally = tallies(history.schema, history.cases.rows[recent])
+    spans = zip(history.cases.start[recent], history.cases.end[recent], strict=True)
+    days = {date.fromordinal(d) for start, end in spans for d in range(int(start), int(end))}
+    mine = [s.id for s in open_signals if site.id in s.signal.sites]
+    return SiteStanding(
+        site_id=site.id,
+        name=site.name,
+        blocks=_blocks(site.id, traces, open_signals),
+        analysed=int(tally["analysed"].sum()),
+        flagged=int(tally["flagged"].sum()),
+        days_received=frozenset(days),
+        open_signals=tuple(mine),
+    )
+
+
+def _blocks(
+    site_id: str, traces: tuple[TraceView, ...], open_signals: tuple[SignalView, ...]
+) -> dict[str, str]:
+    states = {}
+    for block in ("acquisition", "score", "embedding", "labels"):
+        mine = [t for t in traces if t.site == site_id and t.block == block and t.days]
+        raised = any(
+            site_id in s.signal.sites and s.signal.stream.split(":")[0] == block
+            for s in open_signals
+        )
+        if raised:
+            states[block] = "signal"
+        elif not mine:
+            states[block] = "not_assessable"
+        else:
+            states[block] = (
+                "warning" if any(t.statistic[-1] >= t.warning for t in mine) else "quiet"
+            )
+    return states

@@ -1,0 +1,79 @@
+"""Queries on plans, evaluations and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.central.surveillance.models import (
+    Decision,
+    Evaluation,
+    Signal,
+    SignalState,
+    SurveillancePlan,
+)
+
+
+def newest_plan(
+    session: Session, lock_digest: str, *, lock: bool = False
+) -> SurveillancePlan | None:
+    """The plan in force."""
+    query = (
+        select(SurveillancePlan)
+        .where(SurveillancePlan.lock_digest == lock_digest)
+        .order_by(SurveillancePlan.version.desc())
+        .limit(1)
+    )
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:
+    """The evaluation of exactly this input."""
+    return session.get(Evaluation, input_digest)
+
+
+def last_evaluation(
+    session: Session, lock_digest: str, *, upto: date | None = None
+) -> Evaluation | None:
+    """The newest evaluation of a device version, or the newest up to a day."""
+    query = select(Evaluation).where(Evaluation.lock_digest == lock_digest)
+    if upto is not None:
+        query = query.where(Evaluation.upto <= upto)
+    order = Evaluation.upto.desc(), Evaluation.evaluated_at.desc()
+    return session.scalar(query.order_by(*order).limit(1))
+
+
+def find_signal(session: Session, signal_id: str, *, lock: bool = False) -> Signal | None:
+    """The signal of that number."""
+    return session.get(Signal, signal_id, with_for_update=lock)
+
+
+def find_signal_by_source(session: Session, lock_digest: str, source: str) -> Signal | None:
+    """The signal that this finding raised, if it has."""
+    query = select(Signal).where(Signal.lock_digest == lock_digest, Signal.source == source)
+    return session.scalar(query)
+
+
+def signals(
+    session: Session,
+    *,
+    states: Collection[SignalState] = (),
+    lock_digest: str | None = None,
+    limit: int = 200,
+) -> Sequence[Signal]:
+    """Signals, newest first."""
+    query = select(Signal).order_by(Signal.raised_on.desc(), Signal.id.desc()).limit(limit)
+    if states:
+        query = query.where(Signal.state.in_(states))
+    if lock_digest is not None:
+        query = query.where(Signal.lock_digest == lock_digest)
+    return session.scalars(query).all()
+
+
+def decisions(session: Session, signal_ids: Collection[str]) -> Sequence[Decision]:
+    """Decisions on these signals, oldest first."""
+    query = select(Decision).where(Decision.signal_id.in_(signal_ids))
+    return session.scalars(query.order_by(Decision.decided_at, Decision.id)).all()

@@ -1,0 +1,132 @@
+"""What the engine found, as stored: signal documents, and the evidence of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import zstandard
+
+from app.contracts.signals import Attribution, Effect, Signal
+from app.contracts.signing import canonical
+from monitors.engine import Evaluation, SignalResult, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class TraceView:
+    """A stream's path against its limit, in days, for a chart. Scope is "" where it has none."""
+
+    stream: str
+    block: str
+    site: str
+    scanner: str
+    reader: str
+    days: tuple[date, ...]
+    statistic: tuple[float, ...]
+    limit: float
+    warning: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything an evaluation found. `signals` by the engine's own name."""
+
+    signals: dict[str, Signal]
+    missing: dict[str, tuple[str, ...]]
+    traces: tuple[TraceView, ...]
+    assessability: dict[str, str]
+    promised: float
+
+
+def signal_document(identifier: str, result: SignalResult) -> Signal:
+    """A result of the engine as the signal contract, under our number."""
+    return Signal.model_validate(
+        {
+            "id": identifier,
+            "kind": result.kind,
+            "date": date.fromordinal(result.day),
+            "sites": result.sites,
+            "scanners": result.scanners,
+            "scanner_models": result.scanner_models,
+            "readers": result.readers,
+            "history": tuple(
+                Attribution.model_validate(
+                    {
+                        "date": date.fromordinal(b.day),
+                        "causes": b.causes,
+                        "probability": b.probability,
+                        "candidates": b.candidates,
+                    }
+                )
+                for b in result.history
+            ),
+            "change_date": _date(result.change_day),
+            "change_interval": result.change_interval
+            and tuple(date.fromordinal(d) for d in result.change_interval),
+            "characteristics": tuple(
+                Effect(name=c.name, effect=c.effect, interval=c.interval, unit=c.unit)
+                for c in result.characteristics
+            ),
+            "stream": result.stream,
+            "statistic": result.statistic,
+            "limit": result.limit,
+            "event": result.event,
+        }
+    )
+
+
+def evidence_bytes(evaluation: Evaluation) -> bytes:
+    """Canonical JSON of an evaluation: the same result is the same bytes."""
+    return canonical(
+        {
+            "signals": {
+                r.id: signal_document(r.id, r).model_dump(mode="json") for r in evaluation.signals
+            },
+            "missing": {r.id: list(r.missing) for r in evaluation.signals if r.missing},
+            "traces": [_trace(t) for t in evaluation.traces],
+            "assessability": dict(evaluation.assessability),
+            "promised": evaluation.false_signals_promised_per_year,
+        }
+    )
+
+
+def packed(evidence: bytes) -> bytes:
+    """For storage."""
+    return zstandard.ZstdCompressor(level=6).compress(evidence)
+
+
+def read_evidence(stored: bytes) -> Evidence:
+    """Stored evidence as views."""
+    data: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(stored))
+    return Evidence(
+        signals={k: Signal.model_validate(v) for k, v in data["signals"].items()},
+        missing={k: tuple(v) for k, v in data["missing"].items()},
+        traces=tuple(_trace_view(t) for t in data["traces"]),
+        assessability=data["assessability"],
+        promised=data["promised"],
+    )
+
+
+def _trace(trace: Trace) -> dict[str, Any]:
+    return {
+        "stream": trace.stream,
+        "block": trace.block,
+        "site": trace.site,
+        "scanner": trace.scanner,
+        "reader": trace.reader,
+        "days": trace.day.tolist(),
+        "statistic": trace.statistic.tolist(),
+        "limit": trace.limit,
+        "warning": trace.warning,
+    }
+
+
+def _trace_view(data: dict[str, Any]) -> TraceView:
+    days = tuple(date.fromordinal(d) for d in data["days"])
+    return TraceView(**{**data, "days": days, "statistic": tuple(data["statistic"])})
+
+
+def _date(ordinal: int | None) -> date | None:
+    return None if ordinal is None else date.fromordinal(ordinal)

@@ -1,0 +1,417 @@
+"""Evaluate what arrived, raise signals once, and record what people decide about them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy.orm import Session
+
+from app.central.accounts.service import Signer
+from app.central.alerts.models import Severity
+from app.central.alerts.service import severity_of
+from app.central.audit import service as audit
+from app.central.errors import NotAllowed, NotFound, Unusable
+from app.central.fleet import service as fleet
+from app.central.numbering import next_number
+from app.central.references import repository as references_repository
+from app.central.references import service as references
+from app.central.surveillance import plans, repository
+from app.central.surveillance.history import assemble
+from app.central.surveillance.models import (
+    TRANSITIONS,
+    Action,
+    Decision,
+    Evaluation,
+    Signal,
+    SignalState,
+)
+from app.central.surveillance.results import Evidence, evidence_bytes, packed, read_evidence
+from app.contracts.signals import Attribution
+from app.contracts.signals import Signal as SignalDocument
+from app.contracts.signing import SigningKey, canonical, sha256
+from monitors.engine import evaluate as run_engine
+
+DECISION_DOMAIN = "lockwatch/decision/v1"
+OPEN = (SignalState.DETECTED, SignalState.UNDER_ASSESSMENT)
+MEANING = {
+    Action.START_ASSESSMENT: "responsibility for the assessment",
+    Action.CONFIRM: "review: the signal is confirmed",
+    Action.REFUTE: "review: the signal is refuted",
+    Action.LEAVE_OPEN: "review: the evidence does not decide",
+    Action.REOPEN: "responsibility for a new assessment",
+}
+LONGEST_RATIONALE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """A signed decision, with all that 21 CFR 11.50 wants shown."""
+
+    action: Action
+    cause: str
+    rationale: str
+    decided_by: str
+    printed_name: str
+    meaning: str
+    decided_at: datetime
+    artefact_digest: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalView:
+    """A signal as pages, mails and the API show it. `digest` names what is on the screen."""
+
+    id: str
+    signal: SignalDocument
+    lock_digest: str
+    device: str
+    version: str
+    severity: Severity
+    state: SignalState
+    raised_at: datetime
+    updated_at: datetime
+    digest: str
+    evaluation: str | None
+    actions: tuple[Action, ...]
+    decisions: tuple[DecisionView, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Somebody still has to decide."""
+        return self.state in OPEN
+
+    @property
+    def owner(self) -> str:
+        """Who decided last; "" while nobody has."""
+        return self.decisions[-1].printed_name if self.decisions else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationView:
+    """One run of the engine."""
+
+    input_digest: str
+    result_digest: str
+    lock_digest: str
+    reference_id: str
+    plan_digest: str
+    upto: date
+    windows: int
+    evaluated_at: datetime
+    evidence: Evidence
+
+
+Announce = Callable[[Session, SignalView], None]
+"""Tells people about a signal that was just raised, in the same transaction."""
+
+
+def evaluate(
+    session: Session, lock_digest: str, upto: date, *, announce: Announce, now: datetime
+) -> Evaluation | None:
+    """Evaluate everything that had arrived by 06:00 UTC of `upto`; None without a reference.
+
+    The same input is evaluated once: a second call finds the first one's result.
+    """
+    reference = references_repository.in_force(session, lock_digest)
+    if reference is None:
+        return None
+    plan, plan_digest = plans.in_force(session, lock_digest)
+    arrived = assemble(session, lock_digest, upto=upto)
+    named = [plan_digest, reference.digest, arrived.digest, upto.isoformat()]
+    input_digest = sha256(canonical(named))
+    known = repository.find_evaluation(session, input_digest)
+    if known is not None:
+        return known
+    frozen = references.statistics_of(reference)
+    result = run_engine(plan, frozen, arrived.history, upto.toordinal())
+    evidence = evidence_bytes(result)
+    evaluation = Evaluation(
+        input_digest=input_digest,
+        lock_digest=lock_digest,
+        reference_id=reference.id,
+        plan_digest=plan_digest,
+        upto=upto,
+        windows=len(arrived.windows),
+        evidence=packed(evidence),
+        result_digest=sha256(evidence),
+        promised=result.false_signals_promised_per_year,
+        evaluated_at=now,
+    )
+    session.add(evaluation)
+    session.flush()
+    for source, document in read_evidence(evaluation.evidence).signals.items():
+        _raise_or_grow(session, lock_digest, source, document, evaluation, announce, now)
+    return evaluation
+
+
+def raise_event(
+    session: Session,
+    lock_digest: str,
+    *,
+    source: str,
+    event: str,
+    cause: str,
+    site: str,
+    announce: Announce,
+    now: datetime,
+) -> bool:
+    """Raise a deterministic signal of our own (lock, silence), once; False if it was raised."""
+    if repository.find_signal_by_source(session, lock_digest, source) is not None:
+        return False
+    today = now.date()
+    belief = {"date": today, "causes": (cause,), "probability": 1.0, "candidates": {cause: 1.0}}
+    document = SignalDocument(
+        id=source,
+        kind="deterministic",
+        date=today,
+        sites=(site,),
+        scanners=(),
+        scanner_models=(),
+        readers=(),
+        history=(Attribution.model_validate(belief),),
+        change_date=today,
+        change_interval=None,
+        characteristics=(),
+        stream=f"event:{site}",
+        statistic=None,
+        limit=None,
+        event=event,
+    )
+    _raise(session, lock_digest, source, document, None, announce, now)
+    return True
+
+
+def _raise_or_grow(
+    session: Session,
+    lock_digest: str,
+    source: str,
+    document: SignalDocument,
+    evaluation: Evaluation,
+    announce: Announce,
+    now: datetime,
+) -> None:
+    known = repository.find_signal_by_source(session, lock_digest, source)
+    if known is None:
+        _raise(session, lock_digest, source, document, evaluation, announce, now)
+        return
+    grown = document.model_copy(update={"id": known.id})
+    if grown.model_dump(mode="json") != known.document:
+        known.document = grown.model_dump(mode="json")
+        known.updated_at = now
+        known.severity = severity_of(grown)
+        known.evaluation = evaluation.input_digest
+        session.flush()
+
+
+def _raise(
+    session: Session,
+    lock_digest: str,
+    source: str,
+    document: SignalDocument,
+    evaluation: Evaluation | None,
+    announce: Announce,
+    now: datetime,
+) -> None:
+    identifier = next_number(session, Signal.id, "S")
+    document = document.model_copy(update={"id": identifier})
+    signal = Signal(
+        id=identifier,
+        source=source,
+        lock_digest=lock_digest,
+        kind=document.kind,
+        severity=severity_of(document),
+        state=SignalState.DETECTED,
+        raised_on=document.date,
+        raised_at=now,
+        updated_at=now,
+        document=document.model_dump(mode="json"),
+        evaluation=evaluation.input_digest if evaluation else None,
+    )
+    session.add(signal)
+    session.flush()
+    audit.record(
+        session,
+        actor="lockwatch",
+        action="surveillance:signal:raise",
+        subject=identifier,
+        at=now,
+        detail={"digest": document_digest(signal), "stream": document.stream},
+    )
+    announce(session, _view(session, signal, ()))
+
+
+def decide(
+    session: Session,
+    signal_id: str,
+    action: Action,
+    *,
+    rationale: str,
+    cause: str,
+    seen_digest: str,
+    signer: Signer,
+    key: SigningKey,
+) -> Signal:
+    """Apply a person's signed decision, in the caller's transaction.
+
+    The row is locked first, so of two people who act at once one gets a refusal. The decision
+    is bound to what was on the screen: it is refused when the signal has changed since.
+    """
+    signal = repository.find_signal(session, signal_id, lock=True)
+    if signal is None:
+        raise NotFound(f"no signal {signal_id[:32]}")
+    new_state = TRANSITIONS.get((signal.state, action))
+    if new_state is None:
+        raise NotAllowed(f"{action.value}: signal {signal.id} is {signal.state.value}")
+    if not rationale.strip() or len(rationale) > LONGEST_RATIONALE:
+        raise Unusable(f"rationale: 1 to {LONGEST_RATIONALE} characters expected")
+    if "\x00" in rationale + cause or len(cause) > 64:
+        raise Unusable("cause: a word of at most 64 characters expected, without NUL")
+    if seen_digest != document_digest(signal):
+        raise NotAllowed("the signal has changed since it was shown: look at it again")
+    session.add(_signed(signal, action, rationale, cause, seen_digest, signer, key))
+    audit.record(
+        session,
+        actor=signer.name,
+        action=f"surveillance:signal:{action.value}",
+        subject=signal.id,
+        at=signer.at,
+        reason=rationale,
+        detail={"from": signal.state.value, "to": new_state.value, "digest": seen_digest},
+    )
+    signal.state = new_state
+    session.flush()
+    return signal
+
+
+def _signed(
+    signal: Signal,
+    action: Action,
+    rationale: str,
+    cause: str,
+    seen_digest: str,
+    signer: Signer,
+    key: SigningKey,
+) -> Decision:
+    content = canonical(
+        {
+            "signal": signal.id,
+            "action": action.value,
+            "cause": cause,
+            "rationale": rationale,
+            "decided_by": signer.name,
+            "printed_name": signer.full_name,
+            "meaning": MEANING[action],
+            "decided_at": signer.at.isoformat(),
+            "artefact_digest": seen_digest,
+        }
+    )
+    return Decision(
+        id=str(uuid.uuid4()),
+        signal_id=signal.id,
+        action=action,
+        cause=cause,
+        rationale=rationale,
+        decided_by=signer.name,
+        printed_name=signer.full_name,
+        meaning=MEANING[action],
+        decided_at=signer.at,
+        artefact_digest=seen_digest,
+        signature=key.sign(DECISION_DOMAIN, content).hex(),
+    )
+
+
+def document_digest(signal: Signal) -> str:
+    """SHA-256 of the signal as it is shown: what a signature is bound to."""
+    return sha256(canonical(signal.document))
+
+
+def signals(
+    session: Session,
+    *,
+    only_open: bool = False,
+    lock_digest: str | None = None,
+    scope: str | None = None,
+    limit: int = 200,
+) -> tuple[SignalView, ...]:
+    """Signals, newest first; only those of site `scope` where a person is bound to one."""
+    states: Collection[SignalState] = OPEN if only_open else ()
+    found = repository.signals(session, states=states, lock_digest=lock_digest, limit=limit)
+    found = [s for s in found if scope is None or scope in s.document["sites"]]
+    decided = repository.decisions(session, [s.id for s in found])
+    return tuple(_view(session, s, [d for d in decided if d.signal_id == s.id]) for s in found)
+
+
+def signal(session: Session, signal_id: str, *, scope: str | None = None) -> SignalView:
+    """One signal, or `NotFound`."""
+    found = repository.find_signal(session, signal_id)
+    if found is None or not (scope is None or scope in found.document["sites"]):
+        raise NotFound(f"no signal {signal_id[:32]}")
+    return _view(session, found, repository.decisions(session, [found.id]))
+
+
+def last_evaluation(
+    session: Session, lock_digest: str, *, upto: date | None = None
+) -> EvaluationView | None:
+    """The newest evaluation of a device version (up to a day), with its evidence."""
+    found = repository.last_evaluation(session, lock_digest, upto=upto)
+    return evaluation_view(found) if found else None
+
+
+def evaluation(session: Session, input_digest: str) -> EvaluationView:
+    """One evaluation."""
+    found = repository.find_evaluation(session, input_digest)
+    if found is None:
+        raise NotFound(f"no evaluation {input_digest[:12]}…")
+    return evaluation_view(found)
+
+
+def evaluation_view(found: Evaluation) -> EvaluationView:
+    """A stored evaluation with its evidence unpacked."""
+    return EvaluationView(
+        found.input_digest,
+        found.result_digest,
+        found.lock_digest,
+        found.reference_id,
+        found.plan_digest,
+        found.upto,
+        found.windows,
+        found.evaluated_at,
+        read_evidence(found.evidence),
+    )
+
+
+def _view(session: Session, signal: Signal, decisions: Collection[Decision]) -> SignalView:
+    version = fleet.get_device_version(session, signal.lock_digest)
+    return SignalView(
+        id=signal.id,
+        signal=SignalDocument.model_validate(signal.document),
+        lock_digest=signal.lock_digest,
+        device=version.device,
+        version=version.version,
+        severity=Severity(signal.severity),
+        state=signal.state,
+        raised_at=signal.raised_at,
+        updated_at=signal.updated_at,
+        digest=document_digest(signal),
+        evaluation=signal.evaluation,
+        actions=tuple(a for (state, a) in TRANSITIONS if state is signal.state),
+        decisions=tuple(_decision_view(d) for d in decisions),
+    )
+
+
+def _decision_view(d: Decision) -> DecisionView:
+    return DecisionView(
+        d.action,
+        d.cause,
+        d.rationale,
+        d.decided_by,
+        d.printed_name,
+        d.meaning,
+        d.decided_at,
+        d.artefact_digest,
+        d.signature,
+    )
