@@ -26,6 +26,7 @@ from monitors.schema import FloatArray
 from monitors.two_sample import noncentrality
 
 WORST_CONDITION = 30.0  # of a confusion matrix that may still be inverted
+GRID = 41  # prevalences at which maxima of the three-sample likelihood are looked for
 CONVERGED = 1e-10  # change of an EM step, in probability
 
 
@@ -311,7 +312,7 @@ def label_shift_fit(
     """Test that `current` mixes the two reference classes, all three samples being random.
 
     Plugging the estimated class distributions in as if known gives a size of 0.14 to 0.98 at a
-    nominal 1%; so both are refitted together with the prevalence, by EM to convergence.
+    nominal 1%; so both are refitted together with the prevalence, to the joint maximum.
     """
     r0, r1, c = np.broadcast_arrays(classes.negative, classes.positive, _counts("current", current))
     pi, q0, q1 = _fit_mixture(r0, r1, c)
@@ -337,22 +338,66 @@ def _log(counts: FloatArray, q: FloatArray) -> FloatArray:
 def _fit_mixture(
     r0: FloatArray, r1: FloatArray, c: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Joint maximum over pi, q0 and q1 by EM, rows leaving as they converge."""
+    """Joint maximum over pi (...), q0 and q1 (..., B); the likelihood may have several."""
     shape, bins = c.shape[:-1], c.shape[-1]
     r0, r1, c = (x.reshape(-1, bins) for x in (r0, r1, c))
-    pi, q0, q1 = np.full(len(c), 0.5), _share(r0), _share(r1)
-    open_rows = np.arange(len(c))
-    while open_rows.size:
-        a, b, n, old = r0[open_rows], r1[open_rows], c[open_rows], pi[open_rows]
-        of_positive = old[:, None] * q1[open_rows]
-        total = of_positive + (1 - old[:, None]) * q0[open_rows]
-        ours = n * np.where(total > 0, of_positive / np.where(total > 0, total, 1.0), old[:, None])
-        new0, new1 = _share(a + n - ours), _share(b + ours)
-        pi[open_rows] = ours.sum(axis=1) / n.sum(axis=1)
-        moved = np.abs(new1 - q1[open_rows]).max(axis=1) + np.abs(new0 - q0[open_rows]).max(axis=1)
-        q0[open_rows], q1[open_rows] = new0, new1
-        open_rows = open_rows[moved + np.abs(pi[open_rows] - old) > CONVERGED]
+    low, high = _best_bracket(r0, r1, c)
+    pi, inside = low.copy(), low < high
+    a, b, n = (x[inside] for x in (r0, r1, c))
+    pi[inside] = _root(lambda x, i: _mixture_slope(a[i], b[i], n[i], x), low[inside], high[inside])
+    q0, q1 = _stationary(r0, r1, c, pi)
     return pi.reshape(shape), q0.reshape(*shape, bins), q1.reshape(*shape, bins)
+
+
+def _best_bracket(r0: FloatArray, r1: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The cell of a grid, or the end of the range twice, that holds the highest maximum (m,)."""
+    grid = np.linspace(0.0, 1.0, GRID)
+    at = np.broadcast_to(grid, (len(c), GRID))
+    r0, r1, c = (x[:, None, :] for x in (r0, r1, c))
+    q0, q1 = _stationary(r0, r1, c, at)
+    likelihood = _log(r0, _share(q0)) + _log(r1, _share(q1))
+    likelihood = likelihood + _log(c, _mixture(_share(q0), _share(q1), at))
+    slope = _mixture_slope(r0, r1, c, at)
+    # Cells in which the slope falls through zero; each end of the range is a cell of its own.
+    rising = np.pad(slope > 0, ((0, 0), (1, 1)), constant_values=((0, 0), (True, False)))
+    falls = rising[:, :-1] & ~rising[:, 1:]
+    low, high = np.concatenate([[0.0], grid]), np.concatenate([grid, [1.0]])
+    ends = np.pad(likelihood, ((0, 0), (1, 1)), mode="edge")
+    best = np.where(falls, np.maximum(ends[:, :-1], ends[:, 1:]), -np.inf).argmax(axis=1)
+    return low[best], high[best]
+
+
+def _mixture_slope(r0: FloatArray, r1: FloatArray, c: FloatArray, pi: FloatArray) -> FloatArray:
+    """Zero at the joint maximum, positive below it: sum c (q1 - q0) / mixture."""
+    q0, q1 = _stationary(r0, r1, c, pi)
+    mix = _mixture(q0, q1, pi)
+    return np.asarray((c * (q1 - q0) / np.where(c > 0, mix, 1.0)).sum(axis=-1))
+
+
+def _stationary(
+    r0: FloatArray, r1: FloatArray, c: FloatArray, pi: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """q0, q1 that solve each bin's own equations at pi, with the multipliers of the maximum.
+
+    There the multipliers of sum q0 = 1 and sum q1 = 1 are n0 + n (1 - pi) and n1 + n pi, so
+    q0 follows from q1 by the bin's total, and q1 is the one admissible root of a quadratic:
+    no iteration, where EM would creep along a flat likelihood.
+    """
+    n = c.sum(axis=-1)
+    l0 = (r0.sum(axis=-1) + n * (1 - pi))[..., None]
+    l1 = (r1.sum(axis=-1) + n * pi)[..., None]
+    p = pi[..., None]
+    total = r0 + r1 + c
+    level, slope = (1 - p) * total / l0, p - (1 - p) * l1 / l0
+    a, b, d = l1 * slope, l1 * level - r1 * slope - c * p, r1 * level
+    root = np.sqrt(np.maximum(b**2 + 4 * a * d, 0.0))
+    # Each form where it does not cancel. a = 0 = b only for a bin of current cases alone, whose
+    # mixture is the same however it is split.
+    rising = b > 0
+    falling = ~rising & (a != 0)
+    q1 = 2 * d / np.where(rising, b + root, np.inf)
+    q1 = np.where(falling, (root - b) / np.where(falling, 2 * a, 1.0), q1)
+    return np.maximum(total - l1 * q1, 0.0) / l0, q1
 
 
 # What it means for users ---------------------------------------------------------------------
