@@ -44,6 +44,7 @@ from monitors.summaries import (
 LEAST_READINGS = 10  # in the reference, for limits
 LEAST_CASES = 20  # of a panel; also the least that leaves a site
 LONGEST_GAP_DAYS = 3  # a week-end is not missing data
+LEAST_WEEKS = 5  # the same, where readings are weeks
 MOST_READINGS = 180  # then weeks instead of days
 LEVELS_SHOWN = 5  # named levels of a mix, before "other"
 PANELS_SHOWN = 8
@@ -168,15 +169,24 @@ def _by_day(history: History, scope: Scope, upto: date) -> tuple[IntArray, IntAr
 
 
 def control_chart(
-    series: Series, scope: Scope, period: Period, stages: Sequence[Stage] = ()
+    series: Series,
+    scope: Scope,
+    period: Period,
+    stages: Sequence[Stage] = (),
+    least: int = LEAST_READINGS,
+    least_sigma: float = 0.0,
 ) -> ControlChart | None:
-    """The series against its own reference; None where the reference has too few readings."""
+    """The series against its own reference; None where the reference has too few readings.
+
+    Sigma, of one case, is estimated from the reference readings, but never below `least_sigma`.
+    """
     in_reference = series.day < period.until.toordinal()
-    if in_reference.sum() < LEAST_READINGS:
+    if in_reference.sum() < least:
         return None
     n, value = series.n[in_reference], series.value[in_reference]
     centre = float(np.average(value, weights=n))
     sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
+    sigma = max(sigma, least_sigma)
     readings = [
         _reading(int(d), float(v), int(k), centre, sigma)
         for d, v, k in zip(series.day, series.value, series.n, strict=True)
@@ -358,27 +368,52 @@ def funnel(history: History, period: Period, days: int, names: dict[str, str]) -
     if not analysed or not recent.any():
         return None
     rate = int(counts["flagged"][before].sum()) / analysed
-    points = []
-    for one in sorted(set(site.tolist())):
-        at = recent & (site == one)
-        n, events = int(counts["analysed"][at].sum()), int(counts["flagged"][at].sum())
-        points.append(
-            FunnelPoint(
-                names.get(one, one), events, n, is_outside(rate, events, n), f"/sites/{one}"
-            )
+    rows = [
+        SiteRate(
+            names.get(one, one),
+            int(counts["flagged"][recent & (site == one)].sum()),
+            int(counts["analysed"][recent & (site == one)].sum()),
+            f"/sites/{one}",
         )
+        for one in sorted(set(site.tolist()))
+    ]
+    span = Span(date.fromordinal(first + 1), period.upto)
+    return funnel_of(rows, rate, span, "the fleet's reference rate")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRate:
+    """Flagged among analysed cases of one site."""
+
+    name: str
+    flagged: int
+    analysed: int
+    href: str = ""
+
+
+def funnel_of(
+    sites: Sequence[SiteRate], rate: float, span: Span, centre_words: str
+) -> Funnel | None:
+    """A funnel plot of these sites around `rate`; None where nothing was analysed."""
+    largest = max((s.analysed for s in sites), default=0)
+    if not largest:
+        return None
     return Funnel(
         title="Flagged rate by site",
         caption=(
-            f"{date.fromordinal(first + 1)} to {period.upto}. Limits 95 % (dotted) and 99.8 % "
-            f"(dashed) around the fleet's reference rate, {100 * rate:.1f} %, for independent "
-            "cases. Sites are not ranked."
+            f"{span.start} to {span.end}. Limits 95 % (dotted) and 99.8 % (dashed) around "
+            f"{centre_words}, {100 * rate:.1f} %, for independent cases. Sites are not ranked."
         ),
         unit="flagged",
         count="cases",
         centre=rate,
-        points=tuple(points),
-        limits=funnel_limits(rate, max((p.n for p in points), default=0)),
+        points=tuple(
+            FunnelPoint(
+                s.name, s.flagged, s.analysed, is_outside(rate, s.flagged, s.analysed), s.href
+            )
+            for s in sites
+        ),
+        limits=funnel_limits(rate, largest),
     )
 
 

@@ -34,6 +34,29 @@ NO_CHART = "No chart: this signal was raised by an event, not by a statistic."
 NO_PANELS = "Not assessable: the evidence of this signal holds no distributions to compare."
 NO_CHANGES = "No other change is on record at this site within 30 days."
 NO_DECISION = "Nobody has decided on this signal yet."
+SUMMARY_CLAIMS = 5
+METHOD = (
+    "Each site's windows are compared with its own reference period: characteristics of the "
+    "images, scores, image content and readers' labels. Evidence is added up as windows arrive; "
+    "a signal is raised when it passes a limit that was fixed before."
+)
+NOT_EVALUATED_SENTENCE = "Nothing was evaluated in this period."
+NOTHING_LIMITED = "No limit of what could be assessed is on record."
+NO_SIGNAL_IN_PERIOD = "No signal was raised in this period."
+READS_COMPARED = (
+    "Reference reads were compared with scores to find changes of labelling. Sensitivity and "
+    "specificity were not estimated in this report."
+)
+NO_SUBGROUPS = "Sub-groups of patients were not analysed in this report."
+NO_EARLIER = "Earlier periods are not compared in this report."
+PRIVACY = (
+    "Only counts and sums of groups of cases left the sites; small groups were merged before "
+    "they left, never shown."
+)
+NOT_EVALUATED = "nothing has been evaluated yet"
+TOO_LITTLE = "too few cases for any monitor"
+NO_EDGE = "No edge is active here yet."
+NOT_INSTALLED = "The device is not installed here."
 NO_REPORT = "No report has been issued yet."
 NOT_ALLOWED = "Your role does not allow this."
 SIGN_IN_FAILED = "The name or the password is not right, or the account is locked for a while."
@@ -95,6 +118,22 @@ EVENTS = {
     "device_version": "Device version changed",
     "known_answer": "Known-answer cases deviate",
 }
+ACTIONS = {
+    "start_assessment": "You take responsibility for the assessment of this signal.",
+    "confirm": "confirmed: something did change",
+    "refute": "refuted: nothing changed",
+    "leave_open": "inconclusive: the evidence does not decide",
+    "reopen": "reopen the assessment",
+}
+VERDICTS = {
+    "start_assessment": "assessment started",
+    "confirm": "confirmed",
+    "refute": "refuted",
+    "leave_open": "inconclusive",
+    "reopen": "reopened",
+}
+TAKEN = "Assessment started."
+DECIDED = "This signal has been decided; nothing waits."
 STATES = {
     "detected": "waiting",
     "under_assessment": "under assessment",
@@ -301,6 +340,13 @@ def _why(signal: Signal) -> tuple[str, ...]:
     return tuple(cause_sentences(signal.history[-1]))
 
 
+def causes(name: str) -> str:
+    """A candidate of an attribution, which may name several causes at once."""
+    if name == "none":
+        return "no change"
+    return " and ".join(CAUSES.get(part, characteristic(part)) for part in name.split("+"))
+
+
 def cause_sentences(attribution: Attribution) -> list[str]:
     """Each named cause, and how probable it is held to be."""
     sentences = [CAUSE_SENTENCES[cause] for cause in attribution.causes]
@@ -308,7 +354,7 @@ def cause_sentences(attribution: Attribution) -> list[str]:
         sentences.append(f"This is held to be {percent(attribution.probability)} probable.")
     elif attribution.candidates:
         name, likely = max(attribution.candidates.items(), key=lambda item: item[1])
-        sentences.append(f"Most likely so far: {CAUSES.get(name, name)}, {percent(likely)}.")
+        sentences.append(f"Most likely so far: {causes(name)}, {percent(likely)}.")
     return sentences
 
 
@@ -374,3 +420,51 @@ def chance(promised_per_year: float) -> str:
         return "not stated"
     often = f"{promised_per_year:g} times" if promised_per_year != 1 else "once"
     return f"a signal without a cause is expected at most {often} a year over all sites"
+
+
+def evidence_sentence(statistic: float | None, limit: float | None) -> str:
+    """How much evidence there was when the signal was raised."""
+    if statistic is None or limit is None:
+        return "This signal reports an event; no statistic was needed."
+    return (
+        f"The evidence stood at {statistic:,.4g} when it was raised, against a limit of "
+        f"{limit:,.4g}."
+    )
+
+
+def volume_sentence(reference: int, current: int, since: date) -> str:
+    """How many cases were compared."""
+    return (
+        f"{count(current, 'case')} since {since.isoformat()} "
+        f"{'was' if current == 1 else 'were'} compared with {reference} of the reference period."
+    )
+
+
+def others_sentence(streams: int, over: int) -> str:
+    """Multiplicity: what else looked, and what it saw."""
+    return (
+        f"{count(streams, 'stream')} of the same sites and of the fleet "
+        f"{'was' if streams == 1 else 'were'} watched at the same time; {over or 'none'} of them "
+        f"reached {'its' if over == 1 else 'their'} limit. The false-signal rate counts them all."
+    )
+
+
+def missing_sentence(missing: Sequence[str]) -> tuple[str, ...]:
+    """What would help to tell the causes apart."""
+    if not missing:
+        return ()
+    return (f"Not available, and it would help: {listed(missing)}.",)
+
+
+def received(days: int, of: int, cases: int, heard: datetime | None) -> str:
+    """How much data came, and when a site was last heard."""
+    last = "never heard" if heard is None else f"last heard {instant(heard)}"
+    return f"{days} of {of} days received, {count(cases, 'case')}, {last}"
+
+
+def signals_sentence(n: int, only_open: bool) -> str:
+    """What the list of signals holds."""
+    if only_open:
+        verb = "waits" if n == 1 else "wait"
+        return f"{sentence_case(count(n, 'signal'))} {verb} for a decision."
+    return f"{sentence_case(count(n, 'signal'))} on record, newest first."

@@ -125,6 +125,7 @@ class ChangeRow:
     what: str
     when: str
     note: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class AssessmentForm:
     verdicts: tuple[Choice, ...]
     causes: tuple[Choice, ...]
     digest: str
-    needs_signature: bool
+    is_first: bool
     verdict: str = ""
     cause: str = ""
     rationale: str = ""

@@ -75,7 +75,7 @@ FORM = AssessmentForm(
     (Choice("confirm", "confirmed"), Choice("refute", "refuted")),
     (Choice("scanner", "scanner or image processing"),),
     DIGEST,
-    needs_signature=True,
+    is_first=False,
 )
 FLEET = FleetView(
     title="LungCAD 2.3.1 · 12 sites · 2026-W43",

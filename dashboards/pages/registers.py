@@ -1,0 +1,208 @@
+"""The plain lists: sites, device versions, the balance, the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from app.central.audit import service as audit
+from app.central.fleet import service as fleet
+from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
+from app.central.intake import service as intake
+from app.central.intake.service import EdgeBalance
+from dashboards import filters
+from dashboards.pages.views import Grid, Link, ListView
+from dashboards.wording import count, instant, sentence_case
+
+AUDIT_LINES = 200
+CASE_PARTS = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
+
+
+def sites_view(session: Session, scope: str | None) -> ListView:
+    """Every site with its edge, its lock and when it was last heard."""
+    sites = fleet.sites(session, scope=scope)
+    rows = [row for site in sites for row in _site_rows(site)]
+    grid = Grid(
+        "Sites",
+        ("Site", "Name", "Device", "Edge", "Lock", "Last heard"),
+        tuple(rows),
+        links=tuple(f"/sites/{row[0]}" for row in rows),
+        empty="No site is enrolled yet.",
+    )
+    return ListView("Sites", (f"{sentence_case(count(len(sites), 'site'))}.",), (grid,))
+
+
+def _site_rows(site: SiteView) -> list[tuple[str, ...]]:
+    if not site.edges:
+        return [(site.id, site.name, "–", "none enrolled", "–", "–")]
+    return [
+        (
+            site.id,
+            site.name,
+            f"{edge.device} {edge.version}",
+            edge.state.value,
+            lock_words(edge),
+            filters.instant(edge.last_seen_at),
+        )
+        for edge in site.edges
+    ]
+
+
+def lock_words(edge: EdgeView) -> str:
+    """Whether the installed chain is the cleared one, in words."""
+    if edge.lock_state == "broken" or edge.expected_lock != edge.reported_lock:
+        return "not equal to the release"
+    if edge.lock_state == "not_checked":
+        return "not checked yet"
+    return "equal to the release"
+
+
+def devices_view(session: Session) -> ListView:
+    """Every registered device version."""
+    versions = fleet.device_versions(session)
+    grid = Grid(
+        "Device versions",
+        ("Device", "Version", "UDI-DI", "Release", "Edges", "Lock digest", "Registered"),
+        tuple(_device_row(v) for v in versions),
+        numeric=frozenset({3, 4}),
+        links=tuple(f"/devices/{v.lock_digest}" for v in versions),
+        empty="No device is under surveillance yet.",
+    )
+    return ListView(
+        "Devices", (f"{sentence_case(count(len(versions), 'device version'))}.",), (grid,)
+    )
+
+
+def _device_row(version: DeviceVersionView) -> tuple[str, ...]:
+    return (
+        version.device,
+        version.version,
+        version.udi_di,
+        str(version.release_counter),
+        str(version.edges),
+        filters.short(version.lock_digest),
+        filters.day(version.registered_at.date()),
+    )
+
+
+def balance_view(session: Session, scope: str | None) -> ListView:
+    """produced = stored + quarantined + still on the edge; received = what became of it."""
+    balances = intake.balances(session, scope=scope)
+    return ListView(
+        "Nothing is missing",
+        balance_sentences(balances),
+        (_windows(balances), _cases(balances), _reasons(balances)),
+    )
+
+
+def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
+    """Whether every balance closes; where one does not, which."""
+    if not balances:
+        return ("No edge is enrolled yet.",)
+    stored, produced = sum(b.stored for b in balances), sum(b.produced for b in balances)
+    aside, waiting = sum(b.quarantined for b in balances), sum(b.on_edge for b in balances)
+    open_ones = sorted({b.site_id for b in balances if not (b.closes and b.cases_close)})
+    verdict = (
+        "Every balance closes."
+        if not open_ones
+        else f"The balance does not close at {', '.join(open_ones)}."
+    )
+    return (
+        f"{sentence_case(count(produced, 'window'))} produced, {stored} stored, "
+        f"{aside} quarantined, {waiting} still on the edge.",
+        verdict,
+    )
+
+
+def _windows(balances: Sequence[EdgeBalance]) -> Grid:
+    return Grid(
+        "Windows by edge: produced = stored + quarantined + still on the edge",
+        ("Site", "Edge", "Produced", "Stored", "Quarantined", "On the edge", "Gaps", "Closes"),
+        tuple(
+            (
+                b.site_id,
+                b.edge_id,
+                *map(filters.whole, (b.produced, b.stored, b.quarantined, b.on_edge)),
+                ", ".join(f"{low}–{high}" for low, high in b.gaps) or "none",
+                "yes" if b.closes else "no",
+            )
+            for b in balances
+        ),
+        numeric=frozenset({2, 3, 4, 5}),
+        links=tuple(f"/sites/{b.site_id}" for b in balances),
+    )
+
+
+def _cases(balances: Sequence[EdgeBalance]) -> Grid:
+    known = [b for b in balances if b.cases]
+    return Grid(
+        "Cases by edge, as the edge reports them: received = the sum of the others",
+        (
+            "Site",
+            "Received",
+            *(p.replace("_", " ") for p in CASE_PARTS),
+            "Refused objects",
+            "Closes",
+        ),
+        tuple(
+            (
+                b.site_id,
+                filters.whole(b.cases["received"]),
+                *(filters.whole(b.cases[part]) for part in CASE_PARTS),
+                filters.whole(b.cases["refused_objects"]),
+                "yes" if b.cases_close else "no",
+            )
+            for b in known
+        ),
+        numeric=frozenset(range(1, 3 + len(CASE_PARTS))),
+    )
+
+
+def _reasons(balances: Sequence[EdgeBalance]) -> Grid:
+    rows = [
+        (b.site_id, kind, reason.replace("_", " "), filters.whole(n))
+        for b in balances
+        for kind, reasons in (
+            ("quarantined", b.quarantined_by_reason),
+            ("refused", b.refused_by_reason),
+        )
+        for reason, n in sorted(reasons.items())
+    ]
+    return Grid(
+        "Quarantined and refused, with the reason",
+        ("Site", "What", "Reason", "Windows"),
+        tuple(rows),
+        numeric=frozenset({3}),
+        empty="Nothing was quarantined or refused.",
+    )
+
+
+def audit_view(session: Session, before: int | None) -> ListView:
+    """The newest entries of the audit trail."""
+    lines = audit.lines(session, limit=AUDIT_LINES, before=before)
+    last = lines[-1].sequence if lines else 1
+    links = (Link("Older entries", f"/audit?before={last}"),) if last > 1 else ()
+    grid = Grid(
+        "Audit trail, newest first",
+        ("No.", "Time", "Who", "Action", "Subject", "Reason", "Hash"),
+        tuple(
+            (
+                str(line.sequence),
+                instant(line.at),
+                line.actor,
+                line.action,
+                filters.short(line.subject),
+                line.reason,
+                filters.short(line.hash),
+            )
+            for line in lines
+        ),
+        numeric=frozenset({0}),
+    )
+    newest = lines[0].sequence if lines else 0
+    sentences = (
+        f"{filters.whole(newest)} entries up to here, each bound to the one before it by its hash.",
+        "Nobody can change or delete an entry.",
+    )
+    return ListView("Audit", sentences, (grid,), links)

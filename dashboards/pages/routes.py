@@ -1,0 +1,268 @@
+"""The pages' addresses. Every view is a GET with its choices in the address; forms are POSTs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy.orm import Session
+
+from app.central.accounts import service as accounts
+from app.central.accounts.permissions import GRANTS, Assessor, Now, Permission, Viewer
+from app.central.accounts.service import Person
+from app.central.database import DbSession
+from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.central.fleet import service as fleet
+from app.central.reports import service as reports
+from app.central.surveillance import service as surveillance
+from app.central.surveillance.models import Action
+from app.central.surveillance.service import SignalView as StoredSignal
+from dashboards import filters, wording
+from dashboards.pages import fleet as fleet_page
+from dashboards.pages import registers, subjects
+from dashboards.pages import signal as signal_page
+from dashboards.pages.frame import page, queue_row
+from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
+from dashboards.pages.views import Choice, Link, ReportRow, ReportsView, SignalsView
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+REPORT_DAYS = 28
+# An issued report is a record: nothing in it may run, and its own style sheet is inside it.
+RECORD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+
+@router.get("/")
+def fleet_home(
+    session: DbSession, person: Viewer, now: Now, device: Annotated[str, Query()] = ""
+) -> HTMLResponse:
+    """What needs me today."""
+    view = fleet_page.fleet_view(session, device, person.site_id, now)
+    return page(session, person, "/", "fleet.html", view)
+
+
+@router.get("/signals")
+def signal_list(
+    session: DbSession,
+    person: Viewer,
+    now: Now,
+    show: Annotated[str, Query(pattern="^(open|all)$")] = "open",
+) -> HTMLResponse:
+    """Signals, newest first."""
+    only_open = show == "open"
+    found = surveillance.signals(session, only_open=only_open, scope=person.site_id)
+    view = SignalsView(
+        title="Signals",
+        sentence=wording.signals_sentence(len(found), only_open),
+        filters=(
+            Link("waiting for a decision", "/signals", only_open),
+            Link("all", "/signals?show=all", not only_open),
+        ),
+        rows=tuple(queue_row(s, now.date()) for s in found),
+    )
+    return page(session, person, "/signals", "signals.html", view)
+
+
+@router.get("/signals/{signal_id}")
+def signal_of(signal_id: str, session: DbSession, person: Viewer) -> HTMLResponse:
+    """One signal: look, and decide."""
+    one = surveillance.signal(session, signal_id, scope=person.site_id)
+    view = signal_page.signal_view(session, one, may_assess=may_assess(person))
+    return page(session, person, "/signals", "signal.html", view)
+
+
+def may_assess(person: Person) -> bool:
+    """Whether the role may decide on signals."""
+    return Permission.ASSESS in GRANTS[person.role]
+
+
+@router.post("/signals/{signal_id}/decision")
+def decide(
+    signal_id: str, request: Request, fields: Form, session: DbSession, person: Assessor, now: Now
+) -> Response:
+    """A signed decision; a refusal gives the form back with what was typed."""
+    one = surveillance.signal(session, signal_id, scope=person.site_id)
+    errors = complaints(one, fields)
+    if not errors:
+        errors = _sign(request, session, person, one, fields, now)
+    if not errors:
+        return RedirectResponse(f"/signals/{one.id}", SEE_OTHER)
+    form = replace(
+        signal_page.empty_form(one),
+        verdict=fields.get("verdict", ""),
+        cause=fields.get("cause", ""),
+        rationale=fields.get("rationale", "")[: surveillance.LONGEST_RATIONALE],
+        errors=errors,
+    )
+    view = signal_page.signal_view(session, one, may_assess=True, form=form)
+    return page(session, person, "/signals", "signal.html", view, 422)
+
+
+def complaints(one: StoredSignal, fields: dict[str, str]) -> tuple[str, ...]:
+    """What is wrong with the form, before anybody signs."""
+    verdict, rationale = fields.get("verdict", ""), fields.get("rationale", "").strip()
+    if verdict not in {a.value for a in one.actions}:
+        return (wording.CHOOSE_VERDICT,)
+    if verdict == Action.START_ASSESSMENT.value:
+        return ()
+    if len(rationale) < wording.RATIONALE_LEAST:
+        least, got = wording.RATIONALE_LEAST, len(rationale)
+        return (wording.RATIONALE_TOO_SHORT.format(least=least, got=got),)
+    return ()
+
+
+def _sign(
+    request: Request,
+    session: Session,
+    person: Person,
+    one: StoredSignal,
+    fields: dict[str, str],
+    now: Now,
+) -> tuple[str, ...]:
+    """Sign and store; what stood in the way, in words."""
+    try:
+        signer = accounts.sign(request.app.state.sessions, person, fields.get("password", ""), now)
+        with session.begin_nested():
+            surveillance.decide(
+                session,
+                one.id,
+                Action(fields["verdict"]),
+                rationale=fields.get("rationale", "").strip() or wording.TAKEN,
+                cause=fields.get("cause", ""),
+                seen_digest=fields.get("digest", ""),
+                signer=signer,
+                key=request.app.state.key,
+            )
+    except NotAuthenticated:
+        return (wording.WRONG_PASSWORD,)
+    except (NotAllowed, Unusable) as error:
+        return (str(error),)
+    return ()
+
+
+@router.get("/sites")
+def site_list(session: DbSession, person: Viewer) -> HTMLResponse:
+    """Every site."""
+    view = registers.sites_view(session, person.site_id)
+    return page(session, person, "/sites", "list.html", view)
+
+
+@router.get("/sites/{site_id}")
+def site(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+    """One site."""
+    view = subjects.site_view(session, site_id, person.site_id, now)
+    return page(session, person, "/sites", "subject.html", view)
+
+
+@router.get("/devices")
+def device_list(session: DbSession, person: Viewer) -> HTMLResponse:
+    """Every device version."""
+    view = registers.devices_view(session)
+    return page(session, person, "/devices", "list.html", view)
+
+
+@router.get("/devices/{lock_digest}")
+def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+    """One device version."""
+    view = subjects.device_view(session, lock_digest, person.site_id, now)
+    return page(session, person, "/devices", "subject.html", view)
+
+
+@router.get("/balance")
+def balance(session: DbSession, person: Viewer) -> HTMLResponse:
+    """Nothing is missing."""
+    view = registers.balance_view(session, person.site_id)
+    return page(session, person, "/balance", "list.html", view)
+
+
+@router.get("/audit")
+def audit_trail(
+    session: DbSession, person: Viewer, before: Annotated[int | None, Query(ge=1)] = None
+) -> HTMLResponse:
+    """The audit trail."""
+    return page(session, person, "/audit", "list.html", registers.audit_view(session, before))
+
+
+@router.get("/reports")
+def report_list(session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+    """Issued reports, and the form to issue one."""
+    return page(session, person, "/reports", "reports.html", _reports_view(session, person, now))
+
+
+@router.post("/reports")
+def issue_report(
+    request: Request, fields: Form, session: DbSession, person: Assessor, now: Now
+) -> Response:
+    """Issue a report on the days asked for."""
+    try:
+        start, end = (date.fromisoformat(fields.get(name, "")) for name in ("start", "end"))
+        with session.begin_nested():
+            _issue(request, session, fields.get("device", ""), start, end, person, now)
+    except (ValueError, NotAllowed, Unusable) as error:
+        view = replace(_reports_view(session, person, now), error=str(error))
+        return page(session, person, "/reports", "reports.html", view, 422)
+    return RedirectResponse("/reports", SEE_OTHER)
+
+
+def _issue(
+    request: Request,
+    session: Session,
+    lock_digest: str,
+    start: date,
+    end: date,
+    person: Person,
+    now: Now,
+) -> None:
+    renderers = request.app.state.renderers
+    if renderers is None:
+        raise NotAllowed("this service was started without a report renderer")
+    reports.issue(
+        session,
+        lock_digest,
+        start,
+        end + timedelta(1),  # the form's last day is part of the period
+        renderer=renderers.report,
+        by=person.name,
+        now=now,
+    )
+
+
+def _reports_view(session: Session, person: Person, now: Now) -> ReportsView:
+    last = now.date() - timedelta(1)
+    return ReportsView(
+        title="Reports",
+        rows=tuple(
+            ReportRow(
+                number=r.number,
+                device=f"{r.device} {r.version}",
+                period=f"{r.start} to {r.end - timedelta(1)}",
+                issued=f"{filters.instant(r.issued_at)} by {r.issued_by}",
+                digest=r.pdf_digest,
+            )
+            for r in reports.reports(session)
+        ),
+        devices=tuple(
+            Choice(v.lock_digest, f"{v.device} {v.version}") for v in fleet.device_versions(session)
+        ),
+        start=(last - timedelta(REPORT_DAYS - 1)).isoformat(),
+        end=last.isoformat(),
+        may_issue=may_assess(person),
+    )
+
+
+@router.get("/reports/{name}")
+def report_file(name: str, session: DbSession, _: Viewer) -> Response:
+    """A report as issued: `DR-0001.pdf`, `.html` or `.json`."""
+    found = re.fullmatch(r"(DR-\d+)\.(pdf|html|json)", name)
+    report = reports.issued(session, found.group(1) if found else name)
+    match found.group(2) if found else "":
+        case "pdf":
+            inline = {"Content-Disposition": f'inline; filename="{report.number}.pdf"'}
+            return Response(report.pdf, media_type="application/pdf", headers=inline)
+        case "html":
+            policy = {"Content-Security-Policy": RECORD_POLICY}
+            return Response(report.html, media_type="text/html; charset=utf-8", headers=policy)
+    return Response(report.evidence, media_type="application/json")

@@ -1,0 +1,317 @@
+"""One site, or one device version, gathered."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from app.central.errors import NotFound
+from app.central.fleet import service as fleet
+from app.central.fleet.service import DeviceVersionView, EdgeView
+from app.central.intake import service as intake
+from app.central.references import service as references
+from app.central.references.models import ReferenceState
+from app.central.references.service import ReferenceView
+from app.central.surveillance import evidence as stored
+from app.central.surveillance import service as surveillance
+from app.central.surveillance.history import assemble
+from app.central.surveillance.service import SignalView as StoredSignal
+from dashboards import evidence, filters, wording
+from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
+from dashboards.evidence import Period, Scope
+from dashboards.pages.fleet import SiteState, site_states
+from dashboards.pages.frame import queue_row
+from dashboards.pages.registers import balance_sentences, lock_words
+from dashboards.pages.views import Fact, Grid, SubjectView
+from dashboards.wording import count, sentence_case
+from monitors.observations import History
+
+NUMERIC_CHARTS = 6
+ARRIVALS_SHOWN = 30
+MARKS = {"deterministic": "change", "statistical": "signal"}
+
+
+def site_view(session: Session, site_id: str, scope: str | None, now: datetime) -> SubjectView:
+    """One site: its lock, its data, its charts, its scanners, its signals."""
+    site = next((s for s in fleet.sites(session, scope=scope) if s.id == site_id), None)
+    if site is None:
+        raise NotFound(f"no site {site_id[:32]}")
+    edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
+    signals = tuple(s for s in surveillance.signals(session) if site_id in s.signal.sites)
+    charts: tuple[Chart, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    state = State.NOT_ASSESSABLE
+    sentences: tuple[str, ...] = (wording.NO_EDGE,)
+    if edge is not None:
+        history = assemble(session, edge.expected_lock, upto=now.date() + timedelta(1)).history
+        reference = reference_in_force(session, edge.expected_lock)
+        charts = site_charts(history, site_id, reference, signals, now.date())
+        grids = (_scanners(history, site_id), _arrivals(session, edge))
+        here = _state_here(session, edge, site_id, signals, now)
+        state = here.standing.state if here else State.NOT_ASSESSABLE
+        sentences = _site_sentences(session, here, edge, scope)
+    return SubjectView(
+        crumb=f"Site {site.id}",
+        title=site.name,
+        state=state,
+        sentences=sentences,
+        facts=tuple(fact for e in site.edges for fact in _edge_facts(e)),
+        signals=tuple(queue_row(s, now.date()) for s in signals),
+        charts=charts,
+        grids=grids,
+    )
+
+
+def _state_here(
+    session: Session,
+    edge: EdgeView,
+    site_id: str,
+    signals: tuple[StoredSignal, ...],
+    now: datetime,
+) -> SiteState | None:
+    standing = stored.fleet_standing(session, edge.expected_lock, now.date())
+    open_ones = [s for s in signals if s.is_open]
+    states = site_states(session, standing, open_ones, site_id, now)
+    return states[0] if states else None
+
+
+def _site_sentences(
+    session: Session, here: SiteState | None, edge: EdgeView, scope: str | None
+) -> tuple[str, ...]:
+    if here is None:
+        return (wording.NOT_INSTALLED,)
+    mine = [b for b in intake.balances(session, scope=scope) if b.edge_id == edge.id]
+    return (
+        *wording.fleet_sentences(len(here.signals), [here.standing]),
+        *balance_sentences(mine),
+    )
+
+
+def _edge_facts(edge: EdgeView) -> tuple[Fact, ...]:
+    return (
+        Fact("Edge", f"{edge.id}, {edge.state.value}, agent {edge.agent_version}"),
+        Fact("Device", f"{edge.device} {edge.version}", href=f"/devices/{edge.expected_lock}"),
+        Fact("Lock", f"{lock_words(edge)} ({edge.lock_state.replace('_', ' ')})"),
+        Fact("Lock digest reported", edge.reported_lock, True),
+        Fact("Last heard", filters.instant(edge.last_seen_at)),
+        Fact("Key fingerprint", edge.fingerprint, True),
+    )
+
+
+def reference_in_force(session: Session, lock_digest: str) -> ReferenceView | None:
+    """The approved reference period of a device version."""
+    found = references.views(session, lock_digest=lock_digest)
+    return next((r for r in found if r.state is ReferenceState.APPROVED), None)
+
+
+def site_charts(
+    history: History,
+    site_id: str,
+    reference: ReferenceView | None,
+    signals: tuple[StoredSignal, ...],
+    today: date,
+) -> tuple[Chart, ...]:
+    """Time line, flagged rate, score, image characteristics, readers, and mixes of one site."""
+    if reference is None or not len(history.cases.start):
+        return ()
+    period, scope = Period(reference.until + timedelta(1), today), Scope((site_id,))
+    names = ("score_probability", *history.schema.joint.acquisition[:NUMERIC_CHARTS])
+    series = [evidence.flagged_series(history, scope, today)]
+    series += [s for n in names if (s := evidence.series_of(history, n, scope, today))]
+    series.append(evidence.label_series(history, scope, today))
+    charts: list[Chart | None] = [_time_line(history, site_id, period, signals)]
+    charts += [evidence.control_chart(s, scope, period) for s in series]
+    charts += [
+        evidence.mix(history, i, scope, today) for i in range(len(history.schema.categorical))
+    ]
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def _time_line(
+    history: History, site_id: str, period: Period, signals: tuple[StoredSignal, ...]
+) -> TimeLine:
+    first = date.fromordinal(int(history.cases.start.min()))
+    return TimeLine(
+        title=f"What happened at {site_id}",
+        caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
+        lanes=(Lane(site_id, marks_of(signals)),),
+        period=Span(first, period.upto),
+        shaded=Span(first, period.until - timedelta(1)),
+    )
+
+
+def marks_of(signals: tuple[StoredSignal, ...]) -> tuple[Mark, ...]:
+    """Signals and decisions as marks on a time line."""
+    raised = [
+        Mark(s.signal.date, MARKS[s.signal.kind], f"{s.id} {wording.title(s.signal).lower()}")
+        for s in signals
+    ]
+    decided = [
+        Mark(d.decided_at.date(), "decision", f"{s.id} {wording.VERDICTS[d.action.value]}")
+        for s in signals
+        for d in s.decisions
+    ]
+    return (*raised, *decided)
+
+
+def _scanners(history: History, site_id: str) -> Grid:
+    rows = []
+    for i, s in enumerate(history.strata):
+        if s.site != site_id:
+            continue
+        mine = history.cases.stratum == i
+        days = history.cases.start[mine]
+        if not days.size:
+            continue
+        first, last = (date.fromordinal(int(d)).isoformat() for d in (days.min(), days.max()))
+        n = int(history.cases.rows[mine][:, history.schema.columns["tallies"].start].sum())
+        names = (s.scanner, s.manufacturer, s.model, s.software_version, s.protocol)
+        rows.append((*names, first, last, filters.whole(n)))
+    columns = ("Scanner", "Manufacturer", "Model", "Software", "Protocol", "First", "Last", "Cases")
+    return Grid(
+        "Scanners and protocols",
+        columns,
+        tuple(sorted(rows, key=lambda row: (row[0], row[5]))),
+        numeric=frozenset({7}),
+    )
+
+
+def _arrivals(session: Session, edge: EdgeView) -> Grid:
+    return Grid(
+        f"The {ARRIVALS_SHOWN} newest windows",
+        ("No.", "Stream", "Start", "End", "Received", "Outcome", "Reason", "Digest"),
+        tuple(
+            (
+                f"{a.epoch}/{a.sequence}",
+                a.stream,
+                filters.instant(a.start),
+                filters.instant(a.end),
+                filters.instant(a.received_at),
+                a.outcome,
+                a.reason.replace("_", " "),
+                filters.short(a.digest),
+            )
+            for a in intake.arrivals(session, edge.id, limit=ARRIVALS_SHOWN)
+        ),
+    )
+
+
+def device_view(
+    session: Session, lock_digest: str, scope: str | None, now: datetime
+) -> SubjectView:
+    """One device version: what it is, its lock at every site, its reference, its signals."""
+    version = fleet.device_version(session, lock_digest)
+    standing = stored.fleet_standing(session, lock_digest, now.date())
+    signals = surveillance.signals(session, lock_digest=lock_digest, scope=scope)
+    open_ones = [s for s in signals if s.is_open]
+    states = site_states(session, standing, open_ones, scope, now)
+    words = wording.fleet_sentences(len(open_ones), [s.standing for s in states])
+    return SubjectView(
+        crumb="Device version",
+        title=f"{version.device} {version.version}",
+        state=worst([s.standing.state for s in states]),
+        sentences=(*words, wording.LOCKED),
+        facts=_device_facts(version, reference_in_force(session, lock_digest)),
+        signals=tuple(queue_row(s, now.date()) for s in signals),
+        charts=_device_charts(session, lock_digest, signals, now.date()),
+        grids=(_locks(states), _references(session, lock_digest)),
+    )
+
+
+def worst(states: list[State]) -> State:
+    """The state that most needs a look."""
+    order = (State.SIGNAL, State.SILENT, State.NOT_ASSESSABLE, State.IN_CONTROL)
+    return next((state for state in order if state in states), State.NOT_ASSESSABLE)
+
+
+def _device_facts(version: DeviceVersionView, reference: ReferenceView | None) -> tuple[Fact, ...]:
+    threshold = "–" if version.threshold is None else filters.score(version.threshold)
+    return (
+        Fact("Intended use", version.intended_use),
+        Fact("Finding", version.finding),
+        Fact("UDI-DI", version.udi_di),
+        Fact("Release", str(version.release_counter)),
+        Fact("Lock digest", version.lock_digest, True),
+        Fact("Operating point", f"{version.operating_point}, flags from a score of {threshold}"),
+        Fact("Registered", filters.instant(version.registered_at)),
+        Fact("Reference period", reference_words(reference)),
+    )
+
+
+def reference_words(reference: ReferenceView | None) -> str:
+    """The reference in force, with who approved it."""
+    if reference is None:
+        return "none approved yet: nothing is assessed"
+    cases = filters.whole(int(reference.contents["cases"]))
+    return (
+        f"{reference.id}, {reference.contents['first_day']} to {reference.until}, {cases} cases, "
+        f"approved {filters.instant(reference.approved_at)} by {reference.approved_by}"
+    )
+
+
+def _device_charts(
+    session: Session, lock_digest: str, signals: tuple[StoredSignal, ...], today: date
+) -> tuple[Chart, ...]:
+    history = assemble(session, lock_digest, upto=today + timedelta(1)).history
+    reference = reference_in_force(session, lock_digest)
+    if reference is None or not len(history.cases.start):
+        return ()
+    period = Period(reference.until + timedelta(1), today)
+    first = date.fromordinal(int(history.cases.start.min()))
+    sites = sorted({s.site for s in history.strata})
+    lanes = TimeLine(
+        title="What happened, by site",
+        caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
+        lanes=tuple(
+            Lane(one, marks_of(tuple(s for s in signals if one in s.signal.sites))) for one in sites
+        ),
+        period=Span(first, today),
+        shaded=Span(first, reference.until),
+    )
+    flagged = evidence.flagged_series(history, Scope(), today)
+    score = evidence.series_of(history, "score_probability", Scope(), today)
+    charts = [evidence.control_chart(s, Scope(), period) for s in (flagged, score) if s]
+    return (lanes, *(chart for chart in charts if chart is not None))
+
+
+def _locks(states: tuple[SiteState, ...]) -> Grid:
+    rows = [
+        (
+            s.site.name,
+            e.id,
+            lock_words(e),
+            filters.short(e.reported_lock),
+            filters.instant(e.last_seen_at),
+        )
+        for s in states
+        for e in s.edges
+    ]
+    return Grid(
+        "Lock at every site",
+        ("Site", "Edge", "Lock", "Reported digest", "Last heard"),
+        tuple(rows),
+        links=tuple(f"/sites/{s.site.site_id}" for s in states for _ in s.edges),
+        empty="Released, not yet installed anywhere.",
+    )
+
+
+def _references(session: Session, lock_digest: str) -> Grid:
+    return Grid(
+        "Reference periods",
+        ("Number", "Up to", "State", "Windows", "Proposed by", "Approved by", "Digest"),
+        tuple(
+            (
+                r.id,
+                r.until.isoformat(),
+                r.state.value,
+                filters.whole(r.windows),
+                r.proposed_by,
+                r.approved_by or "–",
+                filters.short(r.digest),
+            )
+            for r in references.views(session, lock_digest=lock_digest)
+        ),
+        numeric=frozenset({3}),
+        empty=f"{sentence_case(count(0, 'reference period'))} yet.",
+    )
