@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -28,3 +29,8 @@ def find_session(session: Session, id_hash: str) -> LoginSession | None:
 def end_sessions(session: Session, account: str) -> None:
     """Log a person out everywhere."""
     session.execute(delete(LoginSession).where(LoginSession.account == account))
+
+
+def forget_sessions(session: Session, before: datetime) -> None:
+    """Those that have ended by themselves."""
+    session.execute(delete(LoginSession).where(LoginSession.ends_at < before))

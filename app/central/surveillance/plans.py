@@ -65,6 +65,14 @@ def put_in_force(
     return stored
 
 
+def ensure(
+    session: Session, lock_digest: str, key: SigningKey, *, by: str, now: datetime
+) -> SurveillancePlan:
+    """The plan in force; the default one is put in force where there is none."""
+    known = repository.newest_plan(session, lock_digest)
+    return known or put_in_force(session, lock_digest, Plan(), key, by=by, now=now)
+
+
 def in_force(session: Session, lock_digest: str) -> tuple[Plan, str]:
     """The plan in force and its digest."""
     stored = repository.newest_plan(session, lock_digest)

@@ -1,0 +1,129 @@
+"""How edges speak to the centre, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.central.accounts.permissions import Anyone, Now, Viewer
+from app.central.body import limited_body
+from app.central.database import DbSession
+from app.central.fleet import service as fleet
+from app.central.fleet.models import Edge
+from app.central.fleet.routes import within
+from app.central.intake import service
+from app.central.intake.authentication import authenticate
+from app.central.intake.schemas import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
+from app.central.intake.service import ArrivalView, EdgeBalance
+from app.central.problems import problems, refusal
+from app.contracts.exchange import parse
+from app.contracts.window import WINDOW_LIMIT
+from app.errors import AppError
+
+edge_router = APIRouter(prefix="/edge/v1", tags=["edge"])
+router = APIRouter(prefix="/api/v1", tags=["intake"])
+RECEIPT = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
+OCTETS = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+Content = Annotated[bytes, Depends(limited_body(WINDOW_LIMIT))]
+
+
+def calling_edge(request: Request, content: Content, session: DbSession, now: Now) -> Edge:
+    """The edge whose signature the request carries, within its share of requests."""
+    state = request.app.state
+    edge = authenticate(
+        session,
+        request.headers,
+        method=request.method,
+        path=request.url.path,
+        audience=state.settings.base_url,
+        content=content,
+        now=now,
+    )
+    state.edge_limiter.spend(edge.id)
+    return edge
+
+
+calling_edge.permission = "edge"  # type: ignore[attr-defined]
+CallingEdge = Annotated[Edge, Depends(calling_edge)]
+
+
+@edge_router.post("/enrol", response_model=EnrolmentAnswer, responses=problems(401, 409, 429))
+def enrol(
+    request: Request, content: Content, session: DbSession, now: Now, _: Anyone
+) -> EnrolmentAnswer:
+    """Present a key with a one-time code. The same key again gets the same answer."""
+    state = request.app.state
+    state.enrolment_limiter.spend(request.client.host if request.client else "")
+    edge = fleet.enrol(session, parse(EnrolmentRequest, content), now=now)
+    return fleet.answer_to(edge, state.key)
+
+
+@edge_router.get("/state", response_model=EnrolmentAnswer, responses=problems(401, 429))
+def own_state(request: Request, edge: CallingEdge) -> EnrolmentAnswer:
+    """How the calling edge stands."""
+    return fleet.answer_to(edge, request.app.state.key)
+
+
+@edge_router.post("/epoch", response_model=EnrolmentAnswer, responses=problems(401, 409, 422))
+def declare_epoch(
+    request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
+) -> EnrolmentAnswer:
+    """Begin a new epoch after the journal was lost or rolled back."""
+    body = parse(DeclareEpoch, content)
+    fleet.declare_epoch(session, edge, body.epoch, body.reason, now=now)
+    return fleet.answer_to(edge, request.app.state.key)
+
+
+@edge_router.post(
+    "/windows",
+    response_class=Response,
+    responses={200: {"content": RECEIPT}, **problems(401, 409, 413, 422, 429)},
+    openapi_extra={"requestBody": {"content": OCTETS, "required": True}},
+)
+def take_in_window(
+    request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
+) -> Response:
+    """Take in one window. Stored, duplicate and quarantined all get a signed receipt."""
+    taken = service.take_in(session, edge, content, now=now)
+    if isinstance(taken, AppError):
+        return refusal(taken)  # answered, not raised: what was kept aside is committed
+    return _receipt(
+        service.receipt(session, edge, request.app.state.key, now=now, windows=(taken,))
+    )
+
+
+@edge_router.get(
+    "/receipt", response_class=Response, responses={200: {"content": RECEIPT}, **problems(401, 429)}
+)
+def own_receipt(request: Request, edge: CallingEdge, session: DbSession, now: Now) -> Response:
+    """The cursor of the calling edge: what has arrived and what is missing."""
+    return _receipt(service.receipt(session, edge, request.app.state.key, now=now))
+
+
+@edge_router.get(
+    "/operating-point",
+    response_class=Response,
+    status_code=204,
+    responses=problems(401, 429),
+)
+def own_operating_point(_: CallingEdge) -> Response:
+    """The operating point waiting for the calling edge: none is, since none can be issued yet."""
+    return Response(status_code=204)
+
+
+@router.get("/balances", response_model=list[EdgeBalance])
+def list_balances(session: DbSession, person: Viewer) -> tuple[EdgeBalance, ...]:
+    """Of every edge: produced = stored + quarantined + still on the edge."""
+    return service.balances(session, scope=person.site_id)
+
+
+@router.get("/edges/{edge_id}/windows", response_model=list[ArrivalView], responses=problems(404))
+def list_windows(edge_id: str, session: DbSession, person: Viewer) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge and what became of them."""
+    within(person, fleet.get_edge(session, edge_id).site_id)
+    return service.arrivals(session, edge_id)
+
+
+def _receipt(envelope: bytes) -> Response:
+    return Response(envelope, media_type="application/json")

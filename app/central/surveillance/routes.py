@@ -1,0 +1,119 @@
+"""Signals, decisions on them, and the evaluations behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.central.accounts import service as accounts
+from app.central.accounts.permissions import Assessor, Now, Viewer
+from app.central.database import DbSession
+from app.central.errors import NotFound
+from app.central.plain import plain
+from app.central.problems import problems
+from app.central.surveillance import evidence, service
+from app.central.surveillance.schemas import DecisionIn, EvaluationOut, SignalOut
+from app.central.surveillance.service import SignalView
+from app.contracts.signals import Run, SignalsFile
+
+router = APIRouter(prefix="/api/v1", tags=["surveillance"])
+
+
+@router.get("/signals", response_model=list[SignalOut])
+def list_signals(
+    session: DbSession, person: Viewer, only_open: bool = False, lock_digest: str | None = None
+) -> tuple[SignalView, ...]:
+    """Signals, newest first."""
+    return service.signals(
+        session, only_open=only_open, lock_digest=lock_digest, scope=person.site_id
+    )
+
+
+@router.get("/signals/{signal_id}", response_model=SignalOut, responses=problems(404))
+def show_signal(signal_id: str, session: DbSession, person: Viewer) -> SignalView:
+    """One signal."""
+    return service.signal(session, signal_id, scope=person.site_id)
+
+
+@router.get("/signals/{signal_id}/evidence", responses=problems(404))
+def show_evidence(signal_id: str, session: DbSession, person: Viewer) -> dict[str, Any]:
+    """Traces, distributions and series beside a signal."""
+    found = evidence.signal_evidence(session, signal_id, scope=person.site_id)
+    if found is None:
+        raise NotFound(f"signal {signal_id[:32]} rests on an event, not on statistics")
+    shown: dict[str, Any] = plain(found)
+    return shown
+
+
+@router.post(
+    "/signals/{signal_id}/decisions",
+    response_model=SignalOut,
+    responses=problems(401, 403, 404, 409, 422),
+)
+def decide_signal(
+    signal_id: str,
+    body: DecisionIn,
+    request: Request,
+    session: DbSession,
+    person: Assessor,
+    now: Now,
+) -> SignalView:
+    """Record a signed decision: the password is given again, and what was seen is named."""
+    service.signal(session, signal_id, scope=person.site_id)
+    state = request.app.state
+    signer = accounts.sign(state.sessions, person, body.password.get_secret_value(), now)
+    service.decide(
+        session,
+        signal_id,
+        body.action,
+        rationale=body.rationale,
+        cause=body.cause,
+        seen_digest=body.seen_digest,
+        signer=signer,
+        key=state.key,
+    )
+    return service.signal(session, signal_id, scope=person.site_id)
+
+
+@router.get(
+    "/device-versions/{lock_digest}/evaluation",
+    response_model=EvaluationOut,
+    responses=problems(404),
+)
+def show_evaluation(lock_digest: str, session: DbSession, _: Viewer) -> EvaluationOut:
+    """The newest evaluation of a device version."""
+    found = service.last_evaluation(session, lock_digest)
+    if found is None:
+        raise NotFound("not evaluated yet: an approved reference is needed")
+    return EvaluationOut(
+        upto=found.upto,
+        evaluated_at=found.evaluated_at,
+        windows=found.windows,
+        input_digest=found.input_digest,
+        result_digest=found.result_digest,
+        reference_id=found.reference_id,
+        plan_digest=found.plan_digest,
+        false_signals_promised_per_year=found.evidence.promised,
+        assessability=found.evidence.assessability,
+    )
+
+
+@router.get(
+    "/device-versions/{lock_digest}/signals-file",
+    response_model=SignalsFile,
+    responses=problems(404),
+)
+def show_signals_file(lock_digest: str, session: DbSession, person: Viewer) -> SignalsFile:
+    """The signals of a device version in the laboratory's shape (`SIGNALS.json`)."""
+    found = service.last_evaluation(session, lock_digest)
+    if found is None:
+        raise NotFound("not evaluated yet: an approved reference is needed")
+    shown = service.signals(session, lock_digest=lock_digest, scope=person.site_id, limit=1000)
+    run = Run(
+        run_id=found.input_digest,
+        signals=tuple(view.signal for view in reversed(shown)),
+        false_signals_promised_per_year=found.evidence.promised,
+        assessability=found.evidence.assessability,
+    )
+    return SignalsFile(plan=found.plan_digest, runs=(run,))

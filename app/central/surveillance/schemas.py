@@ -1,0 +1,57 @@
+"""What the routes of surveillance take and give."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from app.central.alerts.models import Severity
+from app.central.surveillance.models import Action, SignalState
+from app.central.surveillance.service import DecisionView
+from app.contracts.signals import Signal
+
+
+class SignalOut(BaseModel):
+    """A signal with what people decided. `signal` keeps app/contracts/signals.py."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    signal: Signal
+    lock_digest: str
+    device: str
+    version: str
+    severity: Severity
+    state: SignalState
+    raised_at: datetime
+    updated_at: datetime
+    digest: str
+    actions: tuple[Action, ...]
+    decisions: tuple[DecisionView, ...]
+
+
+class DecisionIn(BaseModel):
+    """A decision on what was shown (`seen_digest`), signed with the password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Action
+    rationale: str = Field(min_length=1, max_length=10_000)
+    cause: str = Field(default="", max_length=64)
+    seen_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    password: SecretStr = Field(max_length=1024)
+
+
+class EvaluationOut(BaseModel):
+    """The newest evaluation of a device version."""
+
+    upto: date
+    evaluated_at: datetime
+    windows: int
+    input_digest: str
+    result_digest: str
+    reference_id: str
+    plan_digest: str
+    false_signals_promised_per_year: float
+    assessability: dict[str, str]

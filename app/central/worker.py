@@ -1,0 +1,168 @@
+"""The worker: several rounds a second when time is simulated, one otherwise.
+
+APScheduler is only the clock; what is due and what was done stands in the ledger, so any
+number of workers may run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app import clock
+from app.central.accounts import repository as accounts_repository
+from app.central.alerts import service as alerts
+from app.central.alerts.transport import open_transport
+from app.central.fleet import jobs as fleet_jobs
+from app.central.fleet import repository as fleet_repository
+from app.central.intake import service as intake
+from app.central.intake.authentication import TOLERANCE
+from app.central.jobs.schedule import CatchUp, Daily, Every
+from app.central.jobs.service import Job, run_due
+from app.central.references import repository as references_repository
+from app.central.renderers import Renderers
+from app.central.settings import CentralSettings
+from app.central.surveillance import service as surveillance
+from app.central.surveillance.history import EVALUATION_TIME
+from app.central.surveillance.service import SignalView
+
+log = structlog.get_logger()
+ROUND_S = 1.0
+SIMULATED_ROUND_S = 0.2
+
+
+class Worker:
+    """One worker on a database."""
+
+    def __init__(
+        self,
+        settings: CentralSettings,
+        sessions: sessionmaker[Session],
+        renderers: Renderers,
+    ) -> None:
+        self.settings = settings
+        self.sessions = sessions
+        self.renderers = renderers
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.transport = open_transport(
+            settings.transport, user=settings.mail_user, password=_password(settings)
+        )
+
+    def round(self) -> None:
+        """Do everything that is due now, then send what waits."""
+        now = clock.now()
+        try:
+            run_due(self.sessions, self._jobs(), self.name, now)
+            alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
+        except OperationalError as error:  # the next round tries again
+            log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
+
+    def start(self) -> BaseScheduler:
+        """Rounds in a thread of their own, until the scheduler is shut down."""
+        return self._scheduled(BackgroundScheduler(timezone="UTC"))
+
+    def run(self) -> None:
+        """Rounds in this thread, until it is interrupted."""
+        self._scheduled(BlockingScheduler(timezone="UTC"))
+
+    def _scheduled(self, scheduler: BaseScheduler) -> BaseScheduler:
+        seconds = SIMULATED_ROUND_S if clock.simulated() else ROUND_S
+        scheduler.add_job(
+            self.round,
+            "interval",
+            seconds=seconds,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+        scheduler.start()
+        return scheduler
+
+    def _jobs(self) -> dict[str, Job]:
+        """The fixed jobs, and one per device version that has an approved reference."""
+        with self.sessions.begin() as session:
+            watched = [
+                version.lock_digest
+                for version in fleet_repository.device_versions(session)
+                if references_repository.in_force(session, version.lock_digest) is not None
+            ]
+        jobs = [*self._housekeeping(), *(self._evaluation(digest) for digest in watched)]
+        return {job.name: job for job in jobs}
+
+    def _housekeeping(self) -> list[Job]:
+        def partitions(session: Session, _: datetime) -> None:
+            intake.add_months(session, clock.now())
+
+        def nonces(session: Session, _: datetime) -> None:
+            fleet_repository.forget_nonces(session, clock.now() - 2 * TOLERANCE)
+
+        def sessions(session: Session, _: datetime) -> None:
+            accounts_repository.forget_sessions(session, clock.now())
+
+        def watch(session: Session, _: datetime) -> None:
+            fleet_jobs.watch(session, self.announce, clock.now())
+
+        hourly = Every(timedelta(hours=1))
+        return [
+            Job("intake.partitions", Daily(time(0, 10)), partitions, CatchUp.LATEST),
+            Job("intake.nonces", hourly, nonces, CatchUp.LATEST),
+            Job("accounts.sessions", hourly, sessions, CatchUp.LATEST),
+            Job("fleet.watch", hourly, watch, CatchUp.LATEST),
+        ]
+
+    def _evaluation(self, lock_digest: str) -> Job:
+        def evaluate(session: Session, due_at: datetime) -> None:
+            surveillance.evaluate(
+                session, lock_digest, due_at.date(), announce=self.announce, now=clock.now()
+            )
+
+        at = EVALUATION_TIME.replace(tzinfo=None)
+        return Job(f"surveillance.{lock_digest[:16]}", Daily(at), evaluate)
+
+    def announce(self, session: Session, view: SignalView) -> None:
+        """Queue the mails about a signal that was just raised."""
+        promised = None
+        if view.evaluation is not None:
+            promised = surveillance.evaluation(session, view.evaluation).evidence.promised
+        alerts.notify(
+            session,
+            view.id,
+            view.signal,
+            device=f"{view.device} {view.version}",
+            promised=promised,
+            renderer=self.renderers.mail,
+            mail_from=self.settings.mail_from,
+            base_url=self.settings.base_url,
+            now=clock.now(),
+        )
+
+
+def run(
+    settings: CentralSettings,
+    sessions: sessionmaker[Session],
+    renderers: Renderers,
+    *,
+    in_background: bool = False,
+) -> Callable[[], None]:
+    """Run a worker; in the background it returns at once, with what stops it."""
+    worker = Worker(settings, sessions, renderers)
+    if not in_background:
+        worker.run()
+        return lambda: None
+    scheduler = worker.start()
+    return lambda: scheduler.shutdown(wait=True)
+
+
+def _password(settings: CentralSettings) -> str:
+    path = settings.mail_password_file
+    return path.read_text().strip() if path else ""
