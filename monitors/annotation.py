@@ -24,6 +24,7 @@ from monitors.schema import FloatArray
 LEAST_SPREAD = 5.0  # distance of the expected count from its bounds (Mantel and Fleiss 1980)
 STEPS = 50  # Newton steps allowed; a binomial likelihood with a maximum needs fewer than ten
 CONVERGED = 1e-10
+FURTHEST = 3.0  # of a Newton step, on the logit scale
 
 Counts = tuple[npt.ArrayLike, npt.ArrayLike]  # labelled, positive
 
@@ -102,17 +103,18 @@ def mantel_haenszel(
         raise NotAssessable("CMH: labels of both kinds and of both groups needed in some stratum")
     effect = np.asarray(design_effect, dtype=np.float64)
     statistic = (tables.a - tables.expected).sum(axis=-1) ** 2 / total / effect
-    p_value = np.broadcast_to(chdtrc(1.0, statistic), statistic.shape).copy()
-    sparse = _spread(tables) < LEAST_SPREAD
+    p_value = np.asarray(chdtrc(1.0, statistic))
+    sparse = np.broadcast_to(_spread(tables) < LEAST_SPREAD, p_value.shape)
     if sparse.any():
-        p_value[sparse] = np.where(
-            np.broadcast_to(effect, statistic.shape)[sparse] > 1,
-            np.maximum(p_value[sparse], _exact(_rows(tables, sparse))),
-            _exact(_rows(tables, sparse)),
-        )
+        exact, clustered = p_value.copy(), np.broadcast_to(effect > 1, p_value.shape)
+        exact[sparse] = _exact(_rows(tables, sparse))
+        p_value = np.where(clustered, np.maximum(exact, p_value), exact)
     ratio, error = _odds_ratio(tables)
-    half = np.exp(ndtri((1 + confidence) / 2) * error * np.sqrt(effect))
-    return Stratified(statistic, p_value, ratio, ratio / half, ratio * half, _woolf(tables))
+    bounded = np.isfinite(error)
+    half = ndtri((1 + confidence) / 2) * np.where(bounded, error, 0.0) * np.sqrt(effect)
+    low = np.where(bounded, ratio * np.exp(-half), 0.0)
+    high = np.where(bounded, ratio * np.exp(half), np.inf)
+    return Stratified(statistic, p_value, ratio, low, high, _woolf(tables))
 
 
 def _tables(first: Counts, second: Counts) -> _Tables:
@@ -157,7 +159,7 @@ def _log_choose(n: FloatArray, k: FloatArray) -> FloatArray:
 def _odds_ratio(tables: _Tables) -> tuple[FloatArray, FloatArray]:
     """Mantel-Haenszel odds ratio and the standard error of its logarithm (RBG), (...).
 
-    0 or infinite, with an infinite error, where no stratum bounds it from that side.
+    0 or infinite, with an infinite error, where the strata leave it unbounded on that side.
     """
     n = np.maximum(tables.n, 1)
     r, s = tables.a * tables.d / n, tables.b * tables.c / n
@@ -261,7 +263,9 @@ def _newton(
         if not np.all(np.linalg.det(masked) > 1e-12):
             break
         step = np.linalg.solve(masked, score[..., None])[..., 0]
-        beta = beta + np.clip(step, -2.0, 2.0)  # a longer step can leave the likelihood's reach
+        # A step that moves a logit further than this can overshoot and never come back.
+        reach = np.abs(design @ step[..., None]).max(axis=(-2, -1), initial=FURTHEST)
+        beta = beta + step * (FURTHEST / reach)[..., None]
         if np.all(np.abs(step) < CONVERGED):
             return (beta[..., 0], beta[..., 1]), information
     raise NotAssessable("recalibration: labels of both kinds at 2 or more expected rates needed")
