@@ -140,8 +140,8 @@ def performance_bounds(audit: Audit, threshold_bin: int, confidence: float = 0.9
     return Bounds(
         _part(audit.cases * few_flagged, flagged),
         _part(audit.cases * many_flagged, flagged),
-        _part(audit.cases * (1 - many_flagged), ~flagged),
         _part(audit.cases * (1 - few_flagged), ~flagged),
+        _part(audit.cases * (1 - many_flagged), ~flagged),
     )
 
 
