@@ -19,6 +19,7 @@ from monitors.charts import (
     cusum_start,
     cusum_step,
     cusum_trace,
+    estimated_run_lengths,
     ewma_run_length,
     ewma_trace,
     ewma_width,
@@ -113,6 +114,16 @@ def test_the_trace_of_montgomerys_example_is_his_table_9_2() -> None:
     )
     assert np.flatnonzero(trace.signals).tolist() == [28, 29]  # readings 29 and 30
     assert trace.up_since[28] == 7  # so the shift began between readings 22 and 23
+
+
+@pytest.mark.parametrize(("windows", "median"), [(30, 2150), (60, 3380), (120, 5540)])
+def test_estimating_the_design_shortens_the_true_run_length(windows: int, median: float) -> None:
+    # statistics.md B3, by simulation there: plug-in charts with a nominal 10,000 readings.
+    design = CusumDesign(h=cusum_interval(10_000))
+
+    found = float(np.median(estimated_run_lengths(design, windows)))
+
+    assert found == pytest.approx(median, rel=0.2)
 
 
 # Other routes to the same number -------------------------------------------------------------
@@ -357,6 +368,11 @@ def test_a_price_that_no_limit_has_is_refused() -> None:
         ewma_width(1e10)
     with pytest.raises(DesignError, match=r"probability must lie in \(0, 1\), got 0"):
         bernoulli_run_length(BernoulliDesign(in_control=0.1, out_of_control=0.2, h=2), 0)
+
+
+def test_one_window_estimates_no_sigma() -> None:
+    with pytest.raises(DesignError, match="at least 2 windows needed to estimate sigma, got 1"):
+        estimated_run_lengths(CusumDesign(), 1)
 
 
 def test_windows_without_cases_have_no_limits() -> None:
