@@ -46,8 +46,7 @@ class Finished:
     day: int
     measures: bytes
     seconds: float | None
-    results: Sequence[str] = ()  # files in the outbox
-    destinations: Sequence[str] = ()
+    results: Sequence[tuple[str, str]] = ()  # file in the outbox, destination
     notes: Sequence[str] = ()  # counted closed words, such as a missing acquisition date
 
 
@@ -85,12 +84,9 @@ def finish(db: sqlite3.Connection, key: bytes, done: Finished) -> bool:
     ).rowcount
     if not changed:
         return False
-    for name in done.results:
-        for destination in done.destinations:
-            db.execute(
-                "INSERT OR IGNORE INTO deliveries (name, destination) VALUES (?, ?)",
-                (name, destination),
-            )
+    db.executemany(
+        "INSERT OR IGNORE INTO deliveries (name, destination) VALUES (?, ?)", done.results
+    )
     for note in done.notes:
         count(db, "note", note)
     return True

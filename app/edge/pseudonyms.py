@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +37,13 @@ class Pseudonyms:
         """What the journal knows an object by; 32 bytes."""
         return self._digest("case", sop_instance_uid)
 
-    def reader(self, name: str) -> str:
-        """A reader or a reader group."""
-        return f"readers-{self._short('reader', name)}"
+    def reader_key(self, name: str) -> bytes:
+        """What the journal knows a reader by; 32 bytes."""
+        return self._digest("reader", name)
+
+    def reader_group(self, name: str, groups: Mapping[str, str]) -> str:
+        """The group the hospital put a reader in, else a pseudonym for this reader alone."""
+        return groups.get(name) or f"reader-{self._short('reader', name)}"
 
     def listed(self, kind: str, value: str, clear: Sequence[str]) -> str:
         """`value` where the list allows it; else a pseudonym, so that a change stays visible."""

@@ -22,6 +22,7 @@ from app.errors import AppError
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,14}[\x21-\x7e])?$")]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -70,8 +71,8 @@ class EdgeSettings(_Closed):
     results_folder: Path | None = None
     results_peer: Peer | None = None
     label_inbox: Path | None = None
-    label_policies: tuple[str, ...] = ()
-    reader_groups: dict[str, str] = {}
+    label_policies: tuple[Word, ...] = ()  # what may leave as it is; others leave as a pseudonym
+    reader_groups: dict[str, Word] = {}  # reader as in the label files: its group, which leaves
 
     watermark_hours: int = Field(default=24, ge=1, le=24 * 14)
     k: int = Field(default=DEFAULT.k, ge=DEFAULT.k)

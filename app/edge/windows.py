@@ -322,15 +322,18 @@ _MOMENTS = (
 )
 
 
+_LOT = (  # both places are filled with our own words
+    "SELECT cases.id, day, state, measures, scanner, manufacturer, model, software_version,"
+    " protocol FROM cases JOIN strata ON strata.id = stratum"
+    " WHERE {column} IS NULL AND day < ? AND version = ? AND {condition} ORDER BY cases.id"
+)
+
+
 def _lot(
     db: sqlite3.Connection, number: int, schema: Schema, column: str, as_of: int, condition: str
 ) -> Lot:
     """Finished cases of one version that `column` has not counted yet, of closed days."""
-    query = (  # column and condition are our own words
-        "SELECT cases.id, day, state, measures, scanner, manufacturer, model, software_version,"
-        " protocol FROM cases JOIN strata ON strata.id = stratum"  # noqa: S608
-        f" WHERE {column} IS NULL AND day < ? AND version = ? AND {condition} ORDER BY cases.id"
-    )
+    query = _LOT.format(column=column, condition=condition)
     found = db.execute(query, (as_of, number)).fetchall()
     cases, levels = unpack(schema, [row[3] for row in found], [row[2] for row in found])
     return Lot(

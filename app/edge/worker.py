@@ -1,0 +1,173 @@
+"""The child process that meets hostile bytes: it opens the bundle, parses, infers, builds results.
+
+It has limits on memory and processor time, writes nothing to the log, holds no secret, and
+speaks JSON, so that nothing it says is unpickled by the agent. If it dies, one case dies.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from app.errors import AppError
+
+if TYPE_CHECKING:
+    from app.contracts.manifest import Manifest
+    from app.device.bundle import Bundle
+    from app.device.chain import Chain
+    from app.device.result import CaseResult
+
+OUT_OF_MEMORY = 77  # exit code
+BROKEN = 78  # exit code: the bundle is not the cleared one
+Reply = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker is started with; plain values only."""
+
+    bundle: str
+    trusted: tuple[str, ...]
+    threshold: int
+    minimum_release: int
+    zone: str
+    outbox: str
+    wants_results: bool
+    memory_mb: int
+    case_seconds: float
+
+
+def serve(connection: Connection, job: Job) -> None:
+    """The child's life: open the bundle, then one request after the other until the pipe closes."""
+    _silence()
+    _limit(job)
+    try:
+        worker = _start(job)
+    except AppError as error:
+        _say(connection, {"broken": getattr(error, "reason", type(error).__name__)})
+        os._exit(BROKEN)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    _say(connection, {"manifest": worker.manifest.canonical.decode()})
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        _grant_processor_time(job)
+        try:
+            _say(connection, worker.answer(request))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The loaded chain and what it can be asked."""
+
+    job: Job
+    bundle: Bundle
+    chain: Chain
+
+    @property
+    def manifest(self) -> Manifest:
+        """The verified manifest."""
+        return self.bundle.manifest
+
+    def answer(self, request: Mapping[str, Any]) -> Reply:
+        """Dispatch one request."""
+        actions: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
+            "case": self._case,
+            "prove": self._prove,
+            "sentinel": self._sentinel,
+        }
+        return actions[request["do"]](request)
+
+    def _case(self, request: Mapping[str, Any]) -> Reply:
+        from app.edge.measure import STATES, pack
+
+        path = Path(request["path"])
+        result = self.chain.run(path, request["thresholds"])
+        reply: Reply = {
+            "state": STATES[result.outcome],
+            "reason": result.reason,
+            "measures": pack(self.manifest.schema_.layout(), result).hex(),
+            "stratum": result.stratum,
+        }
+        return reply | self._around(path, result)
+
+    def _around(self, path: Path, result: CaseResult) -> Reply:
+        """What needs the header: the day, and the results for the clinic."""
+        from app.edge import headers
+        from app.edge.results import build
+
+        day, names, notes = None, [], []
+        try:
+            header = headers.read(path)
+            found = headers.acquired_on(header, ZoneInfo(self.job.zone))
+            day = found.toordinal() if found else None
+            if self.job.wants_results and result.outcome == "flagged":
+                names = build(header, result, self.manifest, Path(self.job.outbox))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  an odd header must not cost the case its result
+            notes = ["result_not_built" if result.outcome == "flagged" else "header_unreadable"]
+        return {"day": day, "results": names, "notes": notes}
+
+    def _prove(self, _request: Mapping[str, Any]) -> Reply:
+        try:
+            self.bundle.rehash()
+        except AppError as error:
+            return {"broken": getattr(error, "reason", type(error).__name__)}
+        return {"deviation": _finite(self.chain.known_answer_deviation())}
+
+    def _sentinel(self, _request: Mapping[str, Any]) -> Reply:
+        return {"scores": [_finite(score) for score in self.chain.sentinel_scores()]}
+
+
+def _start(job: Job) -> Worker:
+    from app.device.bundle import open_bundle
+    from app.device.chain import Chain
+
+    keys = [bytes.fromhex(key) for key in job.trusted]
+    bundle = open_bundle(Path(job.bundle), keys, job.threshold, job.minimum_release)
+    return Worker(job, bundle, Chain.load(bundle))
+
+
+def _finite(value: float) -> float:
+    """A score as JSON; one that is not a number is as far off as a probability can be."""
+    return float(value) if math.isfinite(value) else 1.0
+
+
+def _say(connection: Connection, reply: Reply) -> None:
+    connection.send_bytes(json.dumps(reply).encode())
+
+
+def _silence() -> None:
+    """Warnings and tracebacks of parsers quote what they parsed."""
+    warnings.simplefilter("ignore")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+
+
+def _limit(job: Job) -> None:
+    size = job.memory_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient
+
+
+def _grant_processor_time(job: Job) -> None:
+    """This request may use `case_seconds` of every processor; then the kernel ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + job.case_seconds * (os.cpu_count() or 1)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
