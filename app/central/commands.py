@@ -126,9 +126,11 @@ def serve(
 
     from app.central.database import migrate as migrate_database
     from app.central.database import session_factory
+    from app.central.logs import configure
     from app.central.web import create_app
     from app.central.worker import run
 
+    configure()
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done
     settings = settings_of(config)
     with database(settings) as engine:
@@ -173,8 +175,10 @@ def _present(rendering: Renderers | None) -> Renderers:
 def worker(config: Config = None) -> None:
     """Run scheduled work and send mail until SIGTERM or Ctrl-C."""
     from app.central.database import session_factory
+    from app.central.logs import configure
     from app.central.worker import run
 
+    configure()
     signal.signal(signal.SIGTERM, _leave)
     settings = settings_of(config)
     rendering = _present(renderers(settings) if renderers else None)

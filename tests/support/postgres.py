@@ -86,9 +86,10 @@ class Databases:
         return made
 
     @contextmanager
-    def copy(self) -> Iterator[Engine]:
+    def copy(self, template: str | None = None) -> Iterator[Engine]:
+        """A database of one's own, dropped afterwards. Nobody may be connected to the template."""
         name = f"copy_{secrets.token_hex(4)}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template or self.template}")
         engine = open_engine(self.server.url_of(name))
         try:
             yield engine

@@ -168,7 +168,7 @@ def _accept(session: Session, edge: Edge, window: Window, now: datetime) -> Wind
         _note_lock(edge, header)
     _advance(session, edge, window, finding)
     session.flush()
-    log.info("window.taken_in", edge=edge.id, sequence=header.sequence, outcome=outcome.value)
+    log.debug("window.taken_in", edge=edge.id, sequence=header.sequence, outcome=outcome.value)
     return WindowReceipt(
         sequence=header.sequence,
         digest=window.digest,

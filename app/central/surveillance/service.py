@@ -198,13 +198,15 @@ def _raise_or_grow(
     if known is None:
         _raise(session, lock_digest, source, document, evaluation, announce, now)
         return
+    if known.state not in OPEN:
+        return  # what was decided stays as it was decided on
+    known.evaluation = evaluation.input_digest
     grown = document.model_copy(update={"id": known.id})
     if grown.model_dump(mode="json") != known.document:
         known.document = grown.model_dump(mode="json")
         known.updated_at = now
         known.severity = severity_of(grown)
-        known.evaluation = evaluation.input_digest
-        session.flush()
+    session.flush()
 
 
 def _raise(
