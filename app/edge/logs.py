@@ -76,10 +76,13 @@ def _render() -> structlog.processors.JSONRenderer:
     return structlog.processors.JSONRenderer(sort_keys=True)
 
 
-def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An exception nobody caught, without its text, which may quote what was received."""
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    frames = traceback.extract_tb(trace or error.__traceback__)
+def report(error: BaseException) -> None:
+    """Log an exception without its text, which may quote what was received."""
+    frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
-    log.error("agent.error", error=kind.__name__, where=where)
+    log.error("agent.error", error=type(error).__name__, where=where)
+
+
+def _report(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        report(error)

@@ -41,6 +41,11 @@ def pack(schema: Schema, result: CaseResult) -> bytes:
     return values.tobytes()
 
 
+def nothing(schema: Schema) -> bytes:
+    """The row of a case that gave no measurement."""
+    return pack(schema, CaseResult(Outcome.FAILED))
+
+
 def unpack(schema: Schema, rows: Sequence[bytes], states: Sequence[str]) -> tuple[Cases, IntArray]:
     """n cases, and their margin levels (n, margins), -1 where there is none."""
     sizes = [

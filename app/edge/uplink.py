@@ -252,6 +252,8 @@ def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:
                 window.digest,
             ),
         )
+    known = int(meta(db, "release_counter") or 0)
+    set_meta(db, "release_counter", max(known, receipt.release_counter))
     for first, last in _lacking(receipt):
         db.execute(
             "UPDATE windows SET state = 'unsent' WHERE epoch = ? AND sequence BETWEEN ? AND ?"

@@ -96,7 +96,7 @@ class Worker:
         from app.edge.measure import STATES, pack
 
         path = Path(request["path"])
-        result = self.chain.run(path, request["thresholds"])
+        result = self._run(path, request["thresholds"])
         reply: Reply = {
             "state": STATES[result.outcome],
             "reason": result.reason,
@@ -104,6 +104,16 @@ class Worker:
             "stratum": result.stratum,
         }
         return reply | self._around(path, result)
+
+    def _run(self, path: Path, thresholds: Mapping[str, float]) -> CaseResult:
+        from app.device.result import CaseResult, Outcome
+
+        try:
+            return self.chain.run(path, thresholds)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  whatever an object does to a parser, it fails alone
+            return CaseResult(Outcome.FAILED, "chain_error")
 
     def _around(self, path: Path, result: CaseResult) -> Reply:
         """What needs the header: the day, and the results for the clinic."""
@@ -131,7 +141,13 @@ class Worker:
         return {"deviation": _finite(self.chain.known_answer_deviation())}
 
     def _sentinel(self, _request: Mapping[str, Any]) -> Reply:
-        return {"scores": [_finite(score) for score in self.chain.sentinel_scores()]}
+        """The largest deviation of the fixed images' scores from those in the bundle."""
+        sentinel = self.manifest.sentinel
+        if sentinel is None:
+            return {}
+        stored = self.bundle.arrays(sentinel.file)["scores"].astype(float).tolist()
+        pairs = zip(self.chain.sentinel_scores().tolist(), stored, strict=True)
+        return {"deviation": max(_finite(abs(now - then)) for now, then in pairs)}
 
 
 def _start(job: Job) -> Worker:

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -66,6 +67,12 @@ class WorkerProcess:
         except OSError:
             raise self._lost() from None
         return self._receive(within_s)
+
+    def interrupt(self) -> None:
+        """Make whoever waits for an answer stop waiting. May be called from another thread."""
+        if (process := self._process) is not None:
+            with suppress(ValueError):  # closed in the meantime
+                process.kill()
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""

@@ -1,0 +1,248 @@
+"""The agent: receive, infer, deliver, measure, close, send, until it is told to stop.
+
+Receiving, inferring and delivering have threads of their own; everything that watches
+(windows, labels, lock, uplink) is one housekeeping loop that none of them waits for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from app import clock
+from app.contracts.manifest import Manifest
+from app.contracts.signing import SigningKey
+from app.edge import logs, spool, status, uplink, windows
+from app.edge.cases import versions, waiting
+from app.edge.deliver import Deliverer, destinations
+from app.edge.dispatch import Dispatcher
+from app.edge.http import BackOff, Centre
+from app.edge.journal import Journal, meta
+from app.edge.labels import LabelInbox
+from app.edge.logs import log
+from app.edge.pseudonyms import Pseudonyms
+from app.edge.receive import Inbox, Receiver
+from app.edge.sealing import Closing
+from app.edge.sentinel import BROKEN, Lock
+from app.edge.settings import EdgeSettings
+from app.edge.uplink import Identity, Uplink
+from app.edge.worker import Job
+
+ROUND_S: Final = 5.0
+SIMULATED_ROUND_S: Final = 0.1
+STATUS_S: Final = 1.0
+SIMULATED_STATUS_S: Final = 0.2
+CATCH_UP_S: Final = 3600.0
+SYNCHRONISED_WITHIN: Final = timedelta(minutes=1)
+
+
+def run(settings: EdgeSettings) -> None:
+    """Run until SIGTERM or SIGINT. `JournalRefused` if another agent has the data folder."""
+    os.umask(0o077)  # everything an edge writes is the hospital's own
+    logs.configure()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    Agent(settings).run(stop)
+
+
+class Agent:
+    """The parts, put together. Nothing is started before `run`."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        data = settings.data_dir
+        self._settings = settings
+        self._journal = Journal(data)
+        self._key = SigningKey.load_or_create(data / "edge.key")
+        self._pseudonyms = Pseudonyms.load_or_create(data / "pseudonyms.key")
+        self._outbox = data / "outbox"
+        spool.sweep(self._outbox)
+        self._inbox = Inbox.of(data)
+        self._dispatcher = Dispatcher(
+            settings, self._job(), self._journal, self._inbox, self._pseudonyms
+        )
+        self._receiver = Receiver(
+            settings, self._inbox, self._journal, self._pseudonyms, self._dispatcher.add
+        )
+        self._deliverer = Deliverer(settings, self._journal, self._outbox)
+        self._lock = Lock(self._dispatcher, self._journal, BackOff())
+        self._uplink = Uplink(
+            Centre(settings.central_url, settings.addressed_to, self._key),
+            self._journal,
+            settings.central_keys,
+            settings.enrolment_code_file,
+            _back_off(),
+        )
+        self._as_of: datetime | None = None
+        self._caught_up = -CATCH_UP_S
+        self._port = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, then leave everything in a state that a restart continues."""
+        self._adopt()
+        self._port = self._receiver.start()
+        log.info("agent.started", port=self._port)
+        self._dispatcher.start()
+        helpers = [
+            _repeating(stop, "status", _status_interval, self._write_status),
+            _repeating(stop, "deliver", lambda: 0.5, self._deliverer.deliver_due),
+        ]
+        while not stop.is_set():
+            _guarded(self.round)
+            stop.wait(_interval())
+        self._receiver.stop()
+        self._dispatcher.stop()
+        for helper in helpers:
+            helper.join()
+        self._write_status()
+        self._journal.close()
+        log.info("agent.stopped")
+
+    def round(self) -> None:
+        """One round of housekeeping at one instant."""
+        now = clock.now()
+        today = now.astimezone(self._settings.zone).date().toordinal()
+        if self._receiver.must_adopt:
+            self._receiver.adopt()
+        changed = self._lock.prove_if_due(today) | self._lock.score_sentinels_if_due(today)
+        self._take_labels()
+        if (identity := self._enrolled()) is not None:
+            self._close(identity, now, lock_changed=changed)
+            self._send()
+        self._as_of = now
+
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says."""
+        identity = self._uplink.identity()
+        return {
+            "as_of": self._as_of.isoformat() if self._as_of else "",
+            "enrolment": identity.state if identity else "not_enrolled",
+            "edge_id": identity.edge_id if identity else "",
+            "key_fingerprint": self._key.key_id,
+            "port": self._port,
+            "lock": self._lock.state,
+            "lock_reason": self._lock.reason,
+            "known_answer_deviation": self._lock.deviation,
+            "uplink": self._uplink.trouble or "fine",
+            **self._journal.do(status.figures),
+        }
+
+    def _job(self) -> Job:
+        s = self._settings
+        return Job(
+            bundle=str(s.bundle),
+            trusted=s.trusted_keys,
+            threshold=s.signature_threshold,
+            minimum_release=max(s.minimum_release, int(self._journal.do(_release_counter))),
+            zone=s.site_timezone,
+            outbox=str(self._outbox),
+            wants_results=bool(destinations(s)),
+            memory_mb=s.memory_mb,
+            case_seconds=s.case_seconds,
+        )
+
+    def _adopt(self) -> None:
+        """Continue where the last run stopped, or was stopped."""
+        for key in self._journal.do(waiting):
+            self._dispatcher.add(key)
+        self._receiver.adopt()
+
+    def _take_labels(self) -> None:
+        if self._settings.label_inbox is None or self._lock.running is None:
+            return
+        inbox = LabelInbox(
+            self._settings, self._pseudonyms, self._journal, self._settings.label_inbox
+        )
+        inbox.take(self._lock.running.manifest.schema_.sentinels)
+
+    def _enrolled(self) -> Identity | None:
+        identity = self._uplink.identity()
+        if identity is None and self._lock.running and self._uplink.back_off.is_over:
+            return self._uplink.enrol(self._lock.running.manifest.lock_digest)
+        return identity
+
+    def _close(self, identity: Identity, now: datetime, *, lock_changed: bool) -> None:
+        closing = self._closing(identity, now)
+        self._journal.do(lambda db: windows.close_due(db, closing))
+        manifest = self._manifest()
+        if lock_changed and self._lock.state == BROKEN and manifest is not None:
+            self._journal.do(lambda db: windows.announce_lock(db, closing, manifest))
+
+    def _send(self) -> None:
+        if clock.elapsed() - self._caught_up >= CATCH_UP_S and self._uplink.back_off.is_over:
+            self._caught_up = clock.elapsed()
+            self._uplink.catch_up()
+        self._uplink.send_due()
+        keep = timedelta(days=self._settings.retention_days)
+        self._journal.do(lambda db: uplink.forget_old(db, keep))
+
+    def _closing(self, identity: Identity, now: datetime) -> Closing:
+        offset = self._uplink.clock_offset
+        near = offset is not None and abs(offset) <= SYNCHRONISED_WITHIN
+        return Closing(
+            now=now,
+            zone=self._settings.zone,
+            watermark=timedelta(hours=self._settings.watermark_hours),
+            limits=self._settings.limits,
+            key=self._key,
+            edge_id=identity.edge_id,
+            epoch=identity.epoch,
+            lock_state=self._lock.state,
+            deviation=self._lock.deviation,
+            clock_state="unknown" if offset is None else _CLOCK_STATES[near],
+            clock_offset=offset or timedelta(),
+        )
+
+    def _manifest(self) -> Manifest | None:
+        if self._lock.running is not None:
+            return self._lock.running.manifest
+        known = self._journal.do(lambda db: list(versions(db)))
+        return known[-1][1] if known else None
+
+    def _write_status(self) -> None:
+        status.write(self._settings.data_dir / "status.json", self.status())
+
+
+_CLOCK_STATES = {True: "synchronised", False: "unsynchronised"}
+
+
+def _release_counter(db: Any) -> int:
+    return int(meta(db, "release_counter") or 0)
+
+
+def _back_off() -> BackOff:
+    """Half a second is long when simulated days last two."""
+    return BackOff(first_s=0.2, longest_s=2.0) if clock.simulated() else BackOff()
+
+
+def _interval() -> float:
+    return SIMULATED_ROUND_S if clock.simulated() else ROUND_S
+
+
+def _status_interval() -> float:
+    return SIMULATED_STATUS_S if clock.simulated() else STATUS_S
+
+
+def _repeating(
+    stop: threading.Event, name: str, interval: Callable[[], float], work: Callable[[], object]
+) -> threading.Thread:
+    def loop() -> None:
+        while not stop.is_set():
+            _guarded(work)
+            stop.wait(interval())
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _guarded(work: Callable[[], object]) -> None:
+    """Whatever goes wrong in watching is logged by its kind, and tried again next time."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001  the clinical path must not end with the observer
+        logs.report(error)

@@ -1,0 +1,100 @@
+"""`lockwatch edge init | run | check | status | sent`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+edge = typer.Typer(help="The agent that stands in the hospital.", no_args_is_help=True)
+Config = Annotated[Path, typer.Option("--config", help="The edge's TOML file.")]
+_DEFAULT = Path("edge.toml")
+
+_TEMPLATE = """\
+# lockwatch edge. Every setting is described in docs/operations/hospital.md.
+data_dir = "data"
+bundle = "bundle"                 # the device's locked bundle, as delivered
+trusted_keys = []                 # the manufacturer's release keys, 64 hex digits each
+signature_threshold = 1
+
+site_timezone = "Europe/Berlin"
+ae_title = "LOCKWATCH"
+host = "127.0.0.1"                # the address that scanners and the PACS reach
+port = 11112
+allowed_ae_titles = []            # who may send
+
+central_url = "https://lockwatch.example"
+enrolment_code_file = "enrolment-code"
+
+results_folder = "results"
+label_inbox = "labels"
+"""
+
+
+@edge.command()
+def init(config: Config = _DEFAULT) -> None:
+    """Write a settings file to fill in; an existing one is left alone."""
+    from app.edge.settings import SettingsRefused
+
+    if config.exists():
+        raise SettingsRefused(f"{config.name} is there already; nothing was changed")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(_TEMPLATE)
+    typer.echo(f"Wrote {config}. Fill in the keys and titles, then: lockwatch edge check")
+
+
+@edge.command()
+def run(config: Config = _DEFAULT) -> None:
+    """Run the agent until it is stopped with SIGTERM or Ctrl-C."""
+    from app.edge import agent
+    from app.edge.settings import load
+
+    agent.run(load(config))
+
+
+@edge.command()
+def check(config: Config = _DEFAULT) -> None:
+    """Try everything the agent will need, without starting it. Exit code 1 if something fails."""
+    from app.edge.checks import checks
+    from app.edge.settings import load
+
+    failed = 0
+    for name, trouble in checks(load(config)):
+        failed += bool(trouble)
+        typer.echo(f"{'FAILED' if trouble else 'ok':8}{name}{': ' + trouble if trouble else ''}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@edge.command()
+def status(config: Config = _DEFAULT) -> None:
+    """Print what the running agent last said of itself."""
+    from app.edge.settings import SettingsRefused, load
+
+    path = load(config).data_dir / "status.json"
+    if not path.exists():
+        raise SettingsRefused(f"no status in {path.parent.name}: the agent has not run here yet")
+    typer.echo(json.dumps(json.loads(path.read_text()), indent=2))
+
+
+@edge.command()
+def sent(
+    config: Config = _DEFAULT,
+    first: Annotated[int, typer.Option(help="First window to print.")] = 1,
+    last: Annotated[int, typer.Option(help="Last window to print.")] = 2**62,
+) -> None:
+    """Print every window that left or waits to leave: each key and each number in it."""
+    from app.contracts.signing import SigningKey
+    from app.edge.journal import open_for_reading
+    from app.edge.sent import windows
+    from app.edge.settings import load
+
+    data = load(config).data_dir
+    db = open_for_reading(data)
+    try:
+        for text in windows(db, SigningKey.load_or_create(data / "edge.key").public, first, last):
+            typer.echo(text)
+    finally:
+        db.close()

@@ -1,0 +1,105 @@
+"""Does the lock hold? Files hashed and known answers reproduced at start and daily; the fixed
+sentinel images scored again weekly. A failed check stops inference, and nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from app.edge.cases import version_of
+from app.edge.dispatch import Dispatcher, Running
+from app.edge.http import BackOff
+from app.edge.journal import Journal, meta, set_meta
+from app.edge.logs import log
+from app.edge.workers import BundleRefused, WorkerLost
+
+HOLDS, BROKEN, NOT_CHECKED = "holds", "broken", "not_checked"
+WEEK: Final = 7
+
+
+@dataclass(slots=True)
+class Lock:
+    """The state of the lock, and what keeps it known."""
+
+    dispatcher: Dispatcher
+    journal: Journal
+    back_off: BackOff
+    state: str = NOT_CHECKED
+    reason: str = ""
+    deviation: float = 0.0
+    running: Running | None = None
+    _proved_on: int = 0
+
+    def prove_if_due(self, today: int) -> bool:
+        """Prove the lock once a day, and at start; True when the state has changed."""
+        if today == self._proved_on or not self.back_off.is_over:
+            return False
+        before = self.state
+        try:
+            self._prove()
+            self._proved_on = today
+            self.back_off.succeeded()
+        except WorkerLost as lost:
+            log.error("lock.not_proved", reason=lost.reason)
+            self.back_off.failed()
+        return self.state != before
+
+    def score_sentinels_if_due(self, today: int) -> bool:
+        """Score the fixed images again once a week; True when the state has changed."""
+        if self.state != HOLDS or self.running is None:
+            return False
+        sentinel = self.running.manifest.sentinel
+        last = self.journal.do(self._last_round)
+        if sentinel is None or (last is not None and today < last + WEEK):
+            return False
+        try:
+            deviation = float(self.dispatcher.ask({"do": "sentinel"})["deviation"])
+        except (BundleRefused, WorkerLost) as error:
+            log.error("sentinel.not_scored", reason=str(error))
+            return False
+        self.journal.do(lambda db: self._remember_round(db, today, deviation))
+        if deviation > sentinel.tolerance:
+            self._break("sentinel_scores")
+        return self.state != HOLDS
+
+    def _prove(self) -> None:
+        try:
+            reply = self.dispatcher.ask({"do": "prove"})
+        except BundleRefused as refused:
+            return self._break(str(refused))
+        if "broken" in reply:
+            return self._break(str(reply["broken"]))
+        manifest, self.deviation = reply["manifest"], float(reply["deviation"])
+        self.running = self.journal.do(lambda db: Running(manifest, version_of(db, manifest)))
+        self.journal.do(lambda db: set_meta(db, "lock_digest", manifest.lock_digest))
+        if self.deviation > manifest.known_answers.tolerance:
+            return self._break("known_answers")
+        self.state, self.reason = HOLDS, ""
+        self.dispatcher.open_for(self.running)
+        return None
+
+    def _break(self, reason: str) -> None:
+        log.error("lock.broken", reason=reason)
+        self.state, self.reason = BROKEN, reason
+        self.dispatcher.close()
+
+    def _last_round(self, db: sqlite3.Connection) -> int | None:
+        assert self.running is not None
+        row = db.execute(
+            "SELECT max(day) FROM rounds WHERE version = ?", (self.running.version,)
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def _remember_round(self, db: sqlite3.Connection, day: int, deviation: float) -> None:
+        assert self.running is not None
+        db.execute(
+            "INSERT INTO rounds (version, day, deviation) VALUES (?, ?, ?)",
+            (self.running.version, day, deviation),
+        )
+
+
+def known_lock_digest(db: sqlite3.Connection) -> str:
+    """The lock digest that last ran here, or ""."""
+    return str(meta(db, "lock_digest") or "")
