@@ -1,16 +1,17 @@
 """The label streams: labels given the score and re-reads of fixed images, by site and reader.
 
-A stream averages four kinds of e-detectors: labels alone, re-reads alone, both together in the
-same direction, and the dependence of labels on the score. Both together is what a changed
-labelling convention does; alone is for a site that has only one of them.
+A stream averages five kinds of e-detectors: labels alone, re-reads alone, both together in the
+same direction, the dependence of labels on the score, and labels together with the score along
+the label-shift direction. Labels with re-reads is what a changed labelling convention moves,
+labels with the score what a changed prevalence moves; alone is for a site that has only one.
+Evidence of several channels multiplies, since labels are weighed given the score.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
-from monitors.detectors import shift_evidence
+from monitors.detectors import log_sum, shift_evidence
 from monitors.errors import NotAssessable
 from monitors.label_stream import Group, likelihood_ratios, read_shift, slope_z
 from monitors.observations import LabelRows, SentinelRows
@@ -20,7 +21,7 @@ from monitors.schema import FloatArray, IntArray
 ODDS = np.array([1.5, 2.0, 3.0, 1 / 1.5, 1 / 2.0, 1 / 3.0])  # up, then down; weak to strong
 READ_MARGIN = 0.4  # standard deviations of a round that reads may be off in control
 SLOPE_MARGIN = 0.3
-KINDS = ("labels", "reads", "both", "slope")
+KINDS = ("labels", "reads", "both", "slope", "patients")
 
 
 class AnnotationStreams:
@@ -32,8 +33,18 @@ class AnnotationStreams:
         self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
         self.last = np.full((len(self.streams), len(KINDS)), reference.until)
 
-    def step(self, day: int, tables: IntArray, rounds: IntArray, excluded: set[str]) -> None:
-        """Consume the label tables and sentinel rounds, by place, that arrive on `day`."""
+    def step(
+        self,
+        day: int,
+        tables: IntArray,
+        rounds: IntArray,
+        excluded: set[str],
+        score: dict[str, FloatArray],
+    ) -> None:
+        """Consume the label tables and sentinel rounds, by place, that arrive on `day`.
+
+        score : each site's log e-values (2, 3) along the label-shift direction.
+        """
         for s, stream in enumerate(self.streams):
             mine = [i for i in tables if self._sees(stream, self.labels, int(i), excluded)]
             read = [i for i in rounds if self._sees(stream, self.sentinels, int(i), excluded)]
@@ -41,10 +52,9 @@ class AnnotationStreams:
             reads = self._read_evidence(stream, read)
             self._advance(s, "labels", day, label)
             self._advance(s, "reads", day, reads)
-            if label is not None or reads is not None:
-                zero = np.zeros(ODDS.size)
-                both = (zero if label is None else label) + (zero if reads is None else reads)
-                self._advance(s, "both", day, both)
+            self._advance(s, "both", day, _product(label, reads))
+            along = None if stream.reader else score.get(stream.site)
+            self._advance(s, "patients", day, _product(label, along))
             self._advance(s, "slope", day, self._slope_evidence(stream, mine))
 
     def reset(self, day: int, sites: set[str]) -> None:
@@ -57,7 +67,7 @@ class AnnotationStreams:
     def statistics(self) -> dict[Stream, float]:
         """log M of every label stream."""
         cells = len(KINDS) * ODDS.size
-        mean = logsumexp(self.log_m, axis=(1, 2)) - np.log(cells)
+        mean = log_sum(self.log_m, axis=(1, 2)) - np.log(cells)
         return {stream: float(m) for stream, m in zip(self.streams, mean, strict=True)}
 
     def _sees(
@@ -124,6 +134,12 @@ class AnnotationStreams:
 
     def _is_read(self, i: int) -> bool:
         return bool(self.sentinels.reader_group[i])
+
+
+def _product(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
+    """The log of two e-values' product, or the one there is, in the order of `ODDS`."""
+    present = [part.reshape(-1) for part in (first, second) if part is not None]
+    return np.asarray(np.sum(present, axis=0)) if present else None
 
 
 def site_read_shift(

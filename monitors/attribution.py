@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp
+from scipy.special import expit, logit
 from scipy.stats import chi2
 
+from monitors.detectors import log_sum
 from monitors.label_stream import OVERDISPERSION
 from monitors.schema import FloatArray, IntArray
 
@@ -51,10 +53,13 @@ INTERCEPTS = np.linspace(-3, 3, 61)  # log odds of a label given the score
 SLOPES = np.linspace(-0.8, 0.8, 9)
 INTERCEPT_SD = 1.0
 SLOPE_SD = 0.25
-RATE_ERROR = 0.2  # log odds: how closely "the true rate did not move" binds
+RATE_ERROR = 0.1  # log odds: how closely "the true rate did not move" binds
+NOISE = np.array([0.0, 0.5, 0.9])  # of the lowest and highest P(label | score), what is misreading
 READ_GAIN = np.array([0.5, 1.0, 2.0])  # effect on fixed images per effect on labels given the score
 ACCEPTABLE = 1e-3
 LEAST_LABELS = 30
+UNKNOWN_DIRECTION = -20.0  # log evidence of prevalence where no label-shift direction is known
+DEFAULT_RATE = 0.15  # positive rate where no labels tell it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +67,8 @@ class Moved:
     """Mean shift x (d,) of phi in standard deviations within a day, and its covariance (d, d).
 
     within : (d, d) correlation within a day. acquisition : (a,) entries; the rest is score and
-    embedding. direction : (d,) of a label shift, or None; direction_error its relative variance.
+    embedding. direction : (d,) of a label shift, or None, with the variance of its entries;
+    direction_from_labels says that its classes are labels, not the cohort's truth.
     """
 
     x: FloatArray
@@ -71,6 +77,7 @@ class Moved:
     acquisition: IntArray
     direction: FloatArray | None
     direction_variance: float
+    direction_from_labels: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +131,7 @@ def attribute(
     evidence = {causes: parts.log_evidence(causes) for causes in _sets()}
     prior = {causes: _log_prior(causes, events) for causes in evidence}
     log_post = np.array([evidence[c] + prior[c] for c in evidence])
-    posterior = np.exp(log_post - logsumexp(log_post))
+    posterior = np.exp(log_post - log_sum(log_post))
     ranked = sorted(zip(posterior, evidence, strict=True), key=lambda item: (-item[0], item[1]))
     candidates = {"+".join(c) or "none": float(p) for p, c in ranked if p >= 0.005}
     missing = _missing(labels, reads)
@@ -174,16 +181,19 @@ class _Parts:
 
     def __init__(self, moved: Moved | None, labels: Labels | None, reads: Reads | None) -> None:
         self.moved, self.labels, self.reads = moved, labels, reads
-        self.rate = float(labels.rate.mean()) if labels is not None else 0.15
+        self.rate = float(labels.rate.mean()) if labels is not None else DEFAULT_RATE
         self.x = _shift_hypotheses(moved, self.rate)
         self.grid = _label_grid(labels)
         self.read = _read_hypotheses(reads)
         self.kept = _kept_intercepts(labels)
+        self.patients = _patients(moved, labels, self.rate)
 
     def log_evidence(self, causes: tuple[str, ...]) -> float:
         """Log marginal likelihood of all channels under the cause set."""
-        if causes == ("prevalence",) or causes == ("prevalence", "annotation"):
-            return self._prevalence("annotation" in causes)
+        if causes == ("prevalence",):
+            return float(log_sum(self.patients)) + float(self.read["null"])
+        if causes == ("prevalence", "annotation"):
+            return self._prevalence_and_annotation()
         return self._x(causes) + self._labels_and_reads(causes)
 
     def _x(self, causes: tuple[str, ...]) -> float:
@@ -194,9 +204,8 @@ class _Parts:
 
     def _labels_and_reads(self, causes: tuple[str, ...]) -> float:
         if "annotation" in causes:
-            wide = 0.0 if causes == ("annotation",) else 0.5
-            table = _free(np.hypot(INTERCEPT_SD, wide), SLOPE_SD) + self.grid
-            return float(logsumexp(logsumexp(table, axis=1) + self.read["annotation"]))
+            table = _free(INTERCEPT_SD, SLOPE_SD) + self.grid
+            return float(log_sum(log_sum(table, axis=1) + self.read["annotation"]))
         if not causes:
             prior = _fixed()
         elif causes in (("scanner",), ("performance",)):
@@ -205,27 +214,16 @@ class _Parts:
             prior = _free(INTERCEPT_SD, 0.0)
         else:
             prior = _free(INTERCEPT_SD, SLOPE_SD)
-        return float(logsumexp(prior + self.grid) + self.read["null"])
+        return float(log_sum(prior + self.grid) + self.read["null"])
 
-    def _prevalence(self, annotation: bool) -> float:
-        """One shift of the log odds drives score, embedding and labels."""
-        by_intercept = self.grid[:, SLOPES.size // 2]
-        if annotation:
-            # Labels: the shift plus a convention a; reads: a alone.
-            prior = _free(INTERCEPT_SD, 0.0)[:, SLOPES.size // 2] + self.read["annotation"]
-            moved = INTERCEPTS[None, :] + SHIFTS[:, None]
-            label = logsumexp(prior + _at(by_intercept, moved), axis=1)
-        else:
-            moved = SHIFTS[:, None] * DILUTION
-            label = logsumexp(_at(by_intercept, moved), axis=1) - np.log(DILUTION.size)
-            label = label + self.read["null"]
-        prior = -0.5 * (SHIFTS / SHIFT_SD) ** 2
-        return float(logsumexp(prior - logsumexp(prior) + self.x_prevalence + label))
-
-    @property
-    def x_prevalence(self) -> FloatArray:
-        """Log density of the mean shifts for each of `SHIFTS`."""
-        return _prevalence_densities(self.moved, self.rate)
+    def _prevalence_and_annotation(self) -> float:
+        """Labels move by the shift plus a convention, re-reads by the convention alone."""
+        middle = SLOPES.size // 2
+        prior = _free(INTERCEPT_SD, 0.0)[:, middle] + self.read["annotation"]
+        moved = INTERCEPTS[None, :] + SHIFTS[:, None]
+        label = log_sum(prior + np.interp(moved, INTERCEPTS, self.grid[:, middle]), axis=1)
+        x = _prevalence_densities(self.moved, self.rate, 1.0)
+        return float(log_sum(_shift_prior() + x + label))
 
     def acceptable(self, causes: tuple[str, ...]) -> bool:
         """Whether what the set holds fixed is compatible with what was seen (p >= 0.001)."""
@@ -243,7 +241,7 @@ class _Parts:
         if self.labels is None or len(causes) > 1 or causes == ("annotation",):
             return 1.0
         if causes == ("prevalence",):
-            best = float(self.grid[:, SLOPES.size // 2].max())
+            best = float(_prevalence_labels(self.labels).max())
         else:
             prior = _free(INTERCEPT_SD, 0.0) if causes == ("population",) else self.kept
             best = float((self.grid + prior - prior.max()).max())
@@ -283,7 +281,7 @@ def _shift_hypotheses(moved: Moved | None, rate: float) -> dict[str, float]:
     for name, prior in free.items():
         density = _log_normal(moved.x, zero, moved.covariance + prior)
         weight = _mixture(prior, acquisition, name)
-        result[name] = float(logsumexp(density + np.log(weight)))
+        result[name] = float(log_sum(density + np.log(weight)))
     return result
 
 
@@ -328,17 +326,65 @@ def _along(moved: Moved, rate: float) -> FloatArray:
     return np.asarray(spread**2 * np.outer(moved.direction, moved.direction))
 
 
-def _rho(rate: float) -> FloatArray:
-    """Change of the positive rate for each of `SHIFTS`."""
-    return np.asarray(expit(logit(rate) + SHIFTS) - rate)
+def _shift_prior() -> FloatArray:
+    return _normalised(-0.5 * (SHIFTS / SHIFT_SD) ** 2)
 
 
-def _prevalence_densities(moved: Moved | None, rate: float) -> FloatArray:
+def _patients(moved: Moved | None, labels: Labels | None, rate: float) -> FloatArray:
+    """Log joint of mean shifts and labels (noise, SHIFTS): one number moves them all.
+
+    Readers who misread some share of either class flatten P(label | score) at its ends, so that a
+    changed prevalence moves labels less there than on the log odds of the truth. How much of the
+    ends is misreading is not known; it is averaged over `NOISE`.
+    """
+    label = _prevalence_labels(labels)
+    label = log_sum(label, axis=2) - np.log(DILUTION.size)
+    x = []
+    for noise in NOISE:
+        true_rate, gain = _true_rate(labels, rate, float(noise))
+        from_labels = moved is not None and moved.direction_from_labels
+        x.append(_prevalence_densities(moved, true_rate, gain if from_labels else 1.0))
+    return np.asarray(_shift_prior() + np.array(x) + label - np.log(NOISE.size))
+
+
+def _misread(labels: Labels, noise: float) -> tuple[FloatArray, FloatArray]:
+    """Assumed shares (S, 1) of negatives and of positives that are misread."""
+    lowest = labels.probability.min(axis=1, keepdims=True)
+    highest = labels.probability.max(axis=1, keepdims=True)
+    return noise * lowest, noise * (1 - highest)
+
+
+def _true_rate(labels: Labels | None, rate: float, noise: float) -> tuple[float, float]:
+    """Rate of the truth behind the labels, and how much longer its direction is than theirs."""
+    if labels is None:
+        return rate, 1.0
+    f, g = (float(part.mean()) for part in _misread(labels, noise))
+    true = float(np.clip((rate - f) / (1 - f - g), 0.01, 0.99))
+    predictive = (1 - g) * true / rate + (1 - f) * (1 - true) / (1 - rate) - 1
+    return true, 1 / max(predictive, 0.2)
+
+
+def _prevalence_labels(labels: Labels | None) -> FloatArray:
+    """Log likelihood of the labels (noise, SHIFTS, DILUTION) when prevalence alone moved."""
+    if labels is None:
+        return np.zeros((NOISE.size, SHIFTS.size, DILUTION.size))
+    tables = []
+    for noise in NOISE:
+        f, g = _misread(labels, float(noise))
+        true = np.clip((labels.probability - f) / (1 - f - g), 1e-4, 1 - 1e-4)
+        moved = f + (1 - f - g) * expit(logit(true) + SHIFTS[:, None, None])
+        step = (moved - labels.probability)[:, None] * DILUTION[:, None, None]
+        tables.append(_score_density(labels, labels.probability + step))
+    return np.array(tables)
+
+
+def _prevalence_densities(moved: Moved | None, rate: float, gain: float) -> FloatArray:
+    """Log density of the mean shifts for each of `SHIFTS`; `gain` lengthens the direction."""
     if moved is None:
         return np.zeros(SHIFTS.size)
     if moved.direction is None:
-        return np.full(SHIFTS.size, -20.0) + _shift_hypotheses(moved, rate)["null"]
-    rho = _rho(rate)
+        return np.full(SHIFTS.size, UNKNOWN_DIRECTION) + _shift_hypotheses(moved, rate)["null"]
+    rho = gain * (expit(logit(rate) + SHIFTS) - rate)
     mean = rho[:, None] * moved.direction
     covariance = moved.covariance + (rho**2 * _inflation(moved))[:, None, None] * moved.within
     return _log_normal(moved.x, mean, covariance)
@@ -356,8 +402,8 @@ def _best_fit(moved: Moved, rate: float, causes: tuple[str, ...]) -> tuple[Float
     """Mean and covariance of the set's most likely component."""
     zero = np.zeros(moved.x.size)
     if "prevalence" in causes and "scanner" not in causes and moved.direction is not None:
-        best = int(_prevalence_densities(moved, rate).argmax())
-        rho = float(_rho(rate)[best])
+        best = float(SHIFTS[int(_prevalence_densities(moved, rate, 1.0).argmax())])
+        rho = float(expit(logit(rate) + best) - rate)
         spread = moved.covariance + rho**2 * _inflation(moved) * moved.within
         return rho * moved.direction, spread
     free = np.zeros_like(moved.covariance)
@@ -369,24 +415,40 @@ def _best_fit(moved: Moved, rate: float, causes: tuple[str, ...]) -> tuple[Float
 
 
 def _label_grid(labels: Labels | None) -> FloatArray:
-    """Log likelihood of the label scores over `INTERCEPTS` x `SLOPES`."""
+    """Log likelihood of the labels over `INTERCEPTS` x `SLOPES`."""
     if labels is None:
         return np.zeros((INTERCEPTS.size, SLOPES.size))
     base = logit(labels.probability)
-    weight = labels.labelled * labels.probability * (1 - labels.probability)
-    level = base - (weight * base).sum() / max(weight.sum(), 1e-9)
-    design = np.stack([np.ones_like(level), level])
-    seen = (design * (labels.positive - labels.labelled * labels.probability)).sum(axis=(1, 2))
     a, b = INTERCEPTS[:, None, None, None], SLOPES[None, :, None, None]
-    p = expit(base + a + b * level)
-    mean = np.einsum("ksb,ijsb->ijk", design, labels.labelled * (p - labels.probability))
-    spread = labels.labelled * p * (1 - p)
-    variance = OVERDISPERSION * np.einsum("ksb,lsb,ijsb->ijkl", design, design, spread)
-    # The reference intercept's own error moves all labels of a site together.
-    moved = np.einsum("ksb,ijsb->ijsk", design, spread) * labels.error[:, None]
-    variance += np.einsum("ijsk,ijsl->ijkl", moved, moved) + 0.25 * np.eye(2)
-    flat = variance.reshape(-1, 2, 2)
-    return _log_normal(seen, mean.reshape(-1, 2), flat).reshape(mean.shape[:2])
+    return _score_density(labels, expit(base + a + b * _level(labels)))
+
+
+def _level(labels: Labels) -> FloatArray:
+    """Reference log odds (S, B), centred where the labels tell most."""
+    base = logit(labels.probability)
+    weight = labels.labelled * labels.probability * (1 - labels.probability)
+    return np.asarray(base - (weight * base).sum() / max(float(weight.sum()), 1e-9))
+
+
+def _score_density(labels: Labels, p: FloatArray) -> FloatArray:
+    """Log density (...) of the labels' two scores, intercept and slope, if they had p (..., S, B).
+
+    Normal, with the over-dispersion of labels and the error of each site's reference intercept.
+    """
+    level = _level(labels)
+    n, known = labels.labelled, labels.probability
+    excess = labels.positive - n * known
+    seen = np.array([excess.sum(), (level * excess).sum()])
+    step, spread = n * (p - known), n * p * (1 - p)
+    apart0 = seen[0] - step.sum(axis=(-1, -2))
+    apart1 = seen[1] - (level * step).sum(axis=(-1, -2))
+    site0, site1 = spread.sum(axis=-1) * labels.error, (level * spread).sum(axis=-1) * labels.error
+    v00 = OVERDISPERSION * spread.sum(axis=(-1, -2)) + (site0**2).sum(axis=-1) + 0.25
+    v01 = OVERDISPERSION * (level * spread).sum(axis=(-1, -2)) + (site0 * site1).sum(axis=-1)
+    v11 = OVERDISPERSION * (level**2 * spread).sum(axis=(-1, -2)) + (site1**2).sum(axis=-1) + 0.25
+    det = v00 * v11 - v01**2
+    square = (v11 * apart0**2 - 2 * v01 * apart0 * apart1 + v00 * apart1**2) / det
+    return np.asarray(-0.5 * (np.log(det) + square))
 
 
 def _kept_intercepts(labels: Labels | None) -> FloatArray:
@@ -407,6 +469,7 @@ def _kept_intercepts(labels: Labels | None) -> FloatArray:
     return _normalised(-0.5 * (apart / RATE_ERROR) ** 2 + slope)
 
 
+@cache
 def _free(intercept_sd: float, slope_sd: float) -> FloatArray:
     """Normal log prior over the grid; a spread of 0 keeps the slope at 0."""
     intercept = -0.5 * (INTERCEPTS / intercept_sd) ** 2
@@ -417,6 +480,7 @@ def _free(intercept_sd: float, slope_sd: float) -> FloatArray:
     return _normalised(intercept[:, None] + slope)
 
 
+@cache
 def _fixed() -> FloatArray:
     table = np.full((INTERCEPTS.size, SLOPES.size), -np.inf)
     table[INTERCEPTS.size // 2, SLOPES.size // 2] = 0.0
@@ -424,12 +488,7 @@ def _fixed() -> FloatArray:
 
 
 def _normalised(table: FloatArray) -> FloatArray:
-    return np.asarray(table - logsumexp(table))
-
-
-def _at(by_intercept: FloatArray, wanted: FloatArray) -> FloatArray:
-    """Log likelihood interpolated at `wanted` intercepts."""
-    return np.asarray(np.interp(wanted, INTERCEPTS, by_intercept))
+    return np.asarray(table - log_sum(table))
 
 
 def _read_hypotheses(reads: Reads | None) -> dict[str, FloatArray]:
@@ -439,5 +498,5 @@ def _read_hypotheses(reads: Reads | None) -> dict[str, FloatArray]:
     null = -0.5 * (reads.shift**2 / reads.variance + np.log(reads.variance))
     variance = reads.variance + (0.3 * reads.expected) ** 2
     density = -0.5 * ((reads.shift - reads.expected) ** 2 / variance + np.log(variance))
-    mixed = logsumexp(density, axis=0) - np.log(READ_GAIN.size)
+    mixed = log_sum(density, axis=0) - np.log(READ_GAIN.size)
     return {"null": np.asarray(null), "annotation": np.asarray(mixed)}

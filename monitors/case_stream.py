@@ -29,7 +29,7 @@ class BlockEvidence:
     variance: FloatArray
     reference: FloatArray
     evidence: FloatArray
-    weight: FloatArray
+    log_weight: FloatArray
 
 
 def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, BlockEvidence]:
@@ -48,10 +48,10 @@ def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, Bloc
 
 
 def _weight(basis: Basis) -> FloatArray:
-    """Weights (K', 2, 3): equal over signs and sizes."""
+    """log weights (K', 2, 3): equal over signs and sizes."""
     single = basis.size - basis.whitened
     weight = stream_weights(basis.direction is not None, basis.whitened, single)
-    return np.repeat(weight / 6, 6).reshape(-1, 2, 3)
+    return np.asarray(np.log(np.repeat(weight / 6, 6)).reshape(-1, 2, 3))
 
 
 class CaseStreams:
@@ -62,7 +62,7 @@ class CaseStreams:
         self.blocks = block_evidence(reference, windows)
         units = len(reference.units)
         self.log_m = {
-            name: np.full((units, *block.weight.shape), -np.inf)
+            name: np.full((units, *block.log_weight.shape), -np.inf)
             for name, block in self.blocks.items()
         }
         self.last = np.full(units, reference.until)
@@ -88,6 +88,24 @@ class CaseStreams:
             if inside.any():
                 group.step(day, which[inside], self.windows)
 
+    def directed_evidence(self, site: str, which: IntArray) -> FloatArray | None:
+        """log e-values (2, 3) of a site's score along the label-shift direction on one day."""
+        block = self.blocks.get("score")
+        units = [i for i, u in enumerate(self.reference.units) if u.site == site]
+        mine = which[np.isin(self.windows.unit[which], units)]
+        if block is None or block.basis.direction is None or not mine.size:
+            return None
+        value, variance, share = combine(
+            block.value[mine], block.variance[mine], block.reference[mine], self.windows.n[mine]
+        )
+        index = [name for name, _ in self.reference.groups]
+        factor = 1.0
+        if site in index:
+            at = list(self.blocks).index("score")
+            factor = float(self.reference.group_scale[index.index(site), at]) ** 2
+        z, part = block_z(block.basis, value[None], variance[None] * factor, share[None] * factor)
+        return shift_evidence(z[0, 0], Z_FOR_95 * np.sqrt(part[0, 0]))
+
     def reset(self, day: int, units: IntArray) -> None:
         """Begin again for `units`, and for every group that has seen them."""
         for log_m in self.log_m.values():
@@ -101,7 +119,7 @@ class CaseStreams:
         """log M of every case stream."""
         found: dict[Stream, float] = {}
         for name, block in self.blocks.items():
-            mean = average(self.log_m[name], block.weight)
+            mean = average(self.log_m[name], block.log_weight)
             for u, unit in enumerate(self.reference.units):
                 stream = Stream(name, unit.site, unit.scanner, protocol=unit.protocol)
                 found[stream] = max(float(mean[u]), found.get(stream, -np.inf))
@@ -109,7 +127,7 @@ class CaseStreams:
             for name, block in self.blocks.items():
                 if not group.site or name == "score":
                     stream = Stream(name, group.site)
-                    found[stream] = float(average(group.log_m[name], block.weight))
+                    found[stream] = float(average(group.log_m[name], block.log_weight))
         return found
 
 
@@ -130,7 +148,7 @@ class _Group:
 
     def reset(self, day: int) -> None:
         """Begin again on `day`."""
-        self.log_m = {n: np.full(b.weight.shape, -np.inf) for n, b in self.blocks.items()}
+        self.log_m = {n: np.full(b.log_weight.shape, -np.inf) for n, b in self.blocks.items()}
         self.last = day
 
     def step(self, day: int, which: IntArray, windows: CaseWindows) -> None:

@@ -12,7 +12,6 @@ Averages of e-detectors are e-detectors: one limit serves all coordinates of a s
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from monitors.errors import DesignError
 from monitors.schema import FloatArray
@@ -48,10 +47,18 @@ def advance(log_m: FloatArray, days: FloatArray, evidence: FloatArray) -> FloatA
     return np.asarray(np.logaddexp(log_m, np.log(days)) + evidence)
 
 
-def average(log_m: FloatArray, weight: FloatArray) -> FloatArray:
-    """log of the weighted mean of M over the trailing axes of `weight`, which sums to 1."""
-    axes = tuple(range(log_m.ndim - weight.ndim, log_m.ndim))
-    return np.asarray(logsumexp(log_m, axis=axes, b=weight))
+def log_sum(log_terms: FloatArray, axis: int | tuple[int, ...] | None = None) -> FloatArray:
+    """log of the sum of exponentials over `axis`; terms of -inf count for nothing."""
+    largest = np.maximum(log_terms.max(axis=axis, keepdims=True), -1e300)
+    total = np.exp(log_terms - largest).sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        return np.asarray((np.log(total) + largest).squeeze(axis))
+
+
+def average(log_m: FloatArray, log_weight: FloatArray) -> FloatArray:
+    """log of the weighted mean of M over the trailing axes of `log_weight`."""
+    axes = tuple(range(log_m.ndim - log_weight.ndim, log_m.ndim))
+    return log_sum(log_m + log_weight, axes)
 
 
 def stream_weights(directed: bool, whitened: int, single: int) -> FloatArray:

@@ -20,8 +20,8 @@ from monitors.incidents import (
     Assessment,
     Seen,
     assess,
-    joining_sites,
     same_change,
+    strongest,
     units_at,
 )
 from monitors.observations import (
@@ -52,6 +52,7 @@ __all__ = [
 
 WARNING = 0.05  # share of the limit from which a trace is worth a look; no guarantee
 SCANNER_EVENTS = ("new_scanner", "model", "software_version", "protocol")
+UNDETERMINED = ("undetermined",)
 SAME_DATE_DAYS = 21  # two sites' changes further apart are two changes
 
 
@@ -176,9 +177,15 @@ class _Walk:
                 self.cases.step(day, arrived[self.rank[arrived] == rank])
             muted = set(self.muted)
             self.cases.step_groups(day, arrived, units_at(self.reference, muted))
-            self.labels.step(day, tables, rounds, muted)
+            self.labels.step(day, tables, rounds, muted, self._score_evidence(arrived))
             self._raise(day)
         self._look_again(day, tables, rounds)
+
+    def _score_evidence(self, arrived: IntArray) -> dict[str, FloatArray]:
+        """Of every site, along the label-shift direction."""
+        sites = sorted({u.site for u in self.reference.units})
+        found = {site: self.cases.directed_evidence(site, arrived) for site in sites}
+        return {site: evidence for site, evidence in found.items() if evidence is not None}
 
     def _unmute(self, day: int) -> None:
         over = {site for site, until in self.muted.items() if until <= day}
@@ -202,40 +209,41 @@ class _Walk:
                 self._open(day, stream, float(np.exp(min(found[stream], 700))), sites)
 
     def _scope(self, stream: Stream, day: int) -> set[str]:
-        """The sites a stream speaks for; of the fleet's, those that moved most."""
+        """The sites a stream speaks for; of the fleet's, the one that moved most, if any did."""
         if stream.site:
             return {stream.site}
         free = {u.site for u in self.reference.units} - set(self.muted)
-        if not free:
-            return set()
-        seen = self._seen(day)
-        view = assess(self.plan, seen, free)
-        moved = {self.reference.units[u].site for u in view.units}
-        return moved or free
+        return strongest(self._seen(day), free, stream.block == "labels")
 
     def _open(self, day: int, stream: Stream, statistic: float, sites: set[str]) -> None:
         """A new signal, unless an open one is about the same change."""
         seen = self._seen(day)
-        if stream.block != "labels":
-            for incident in self.incidents:
-                if self._joins(seen, incident, sites):
-                    incident.sites |= sites
-                    self._mute(day, sites)
-                    return
-            view = assess(self.plan, seen, sites)
-            sites = sites | (joining_sites(seen, sites, view.change.day) - set(self.muted))
+        for incident in self.incidents:
+            if self._joins(seen, incident, sites):
+                incident.sites |= sites
+                self._mute(day, sites)
+                return
+        view = assess(self.plan, seen, sites)
+        others = {u.site for u in self.reference.units} - sites - set(self.muted)
+        sites = sites | {o for o in others if self._is_same(seen, view, sites, {o})}
         incident = _Incident(day, stream, statistic, set(sites))
         self.incidents.append(incident)
         self._mute(day, sites)
         incident.views.append((day, assess(self.plan, seen, incident.sites)))
 
     def _joins(self, seen: Seen, incident: _Incident, sites: set[str]) -> bool:
-        if incident.stream.block == "labels" or seen.day - incident.day > self.plan.mute_days:
+        if seen.day - incident.day > self.plan.mute_days:
             return False
-        since = incident.views[-1][1].change.day
-        theirs = assess(self.plan, seen, sites).change.day
-        close = abs(theirs - since) <= SAME_DATE_DAYS
-        return close and same_change(seen, incident.sites, max(since, theirs), sites)
+        return self._is_same(seen, incident.views[-1][1], incident.sites, sites)
+
+    def _is_same(self, seen: Seen, view: Assessment, first: set[str], second: set[str]) -> bool:
+        """Whether `second` on its own shows the same named cause, date and direction."""
+        since = view.change.day
+        if view.verdict.causes == UNDETERMINED or not same_change(seen, first, since, second):
+            return False
+        theirs = assess(self.plan, seen, second)
+        close = abs(theirs.change.day - since) <= SAME_DATE_DAYS
+        return close and theirs.verdict.causes == view.verdict.causes
 
     def _mute(self, day: int, sites: set[str]) -> None:
         """The sites' own streams go on, unheard; common streams begin again without them."""
@@ -270,7 +278,7 @@ class _Walk:
         units = [reference.units[u] for u in view.units]
         at_site = [u for u in reference.units if u.site in incident.sites]
         # A change of patients or readers is the site's, whichever scanners show it most.
-        local = "scanner" in causes or (causes == ("undetermined",) and len(units) < len(at_site))
+        local = "scanner" in causes or (causes == UNDETERMINED and len(units) < len(at_site))
         scanners = units if local else []
         scope = view.units if view.units.size else units_at(reference, incident.sites)
         return SignalResult(
@@ -438,7 +446,7 @@ def _event_kind(stratum: Stratum, known: tuple[Stratum, ...]) -> str:
 def _event_signal(event: Event) -> SignalResult:
     """An event is certain; whether it changed anything is for the statistics to say."""
     cause = {"lock": "lock", "silence": "data_quality", "new_scanner": "scanner"}.get(event.kind)
-    causes = ("undetermined",) if cause is None else (cause,)
+    causes = UNDETERMINED if cause is None else (cause,)
     belief = Belief(
         event.day, causes, 0.0 if cause is None else 1.0, {} if cause is None else {cause: 1.0}
     )

@@ -24,7 +24,7 @@ from monitors.attribution import (
 )
 from monitors.case_windows import CaseWindows
 from monitors.change_point import ChangePoint, change_point
-from monitors.label_stream import expected_read_shift
+from monitors.label_stream import OVERDISPERSION, expected_read_shift
 from monitors.null_model import TOLERANCE, coordinates
 from monitors.observations import Event, LabelRows, SentinelRows
 from monitors.plan import Plan
@@ -34,6 +34,8 @@ from monitors.schema import FloatArray, IntArray
 AFFECTED = 1e-3  # p-value below which a stratum takes part in a change
 JOINING = 1e-4  # stricter for another site, which must also move in the same direction
 SAME_DIRECTION = 0.8  # cosine of two whitened shifts
+CLEARLY = 9.0  # twice the log likelihood ratio at which one site stands for the fleet's signal
+LABELS_MOVED = 3.0  # z of labels given the score, of a site or reader group that takes part
 CONVINCING = 1e-5  # p-value from which case windows, not labels, date the change
 WEEK = 7
 
@@ -106,26 +108,54 @@ def units_at(reference: Reference, sites: set[str]) -> IntArray:
     return np.array([i for i, u in enumerate(reference.units) if u.site in sites], dtype=np.int64)
 
 
-def joining_sites(seen: Seen, sites: set[str], since: int) -> set[str]:
-    """Other sites whose cases moved in the same direction since about the same day."""
-    mine = _moved(seen, affected(seen, units_at(seen.reference, sites), since), since)
-    if mine is None:
-        return set()
-    found = set()
-    for site in sorted({u.site for u in seen.reference.units} - sites):
-        units = affected(seen, units_at(seen.reference, {site}), since, JOINING)
-        theirs = _moved(seen, units, since) if units.size else None
-        if theirs is not None and _cosine(mine, theirs) >= SAME_DIRECTION:
-            found.add(site)
-    return found
+def strongest(seen: Seen, sites: set[str], by_labels: bool) -> set[str]:
+    """The one site of `sites` that moved most; all of them if none did on its own."""
+    size: dict[str, float] = {}
+    for site in sorted(sites):
+        change = _label_date(seen, {site}) if by_labels else _case_date(seen, {site})
+        if change is not None:
+            size[site] = change.statistic
+    if not size:
+        return sites
+    best = max(size, key=lambda site: (size[site], site))
+    return {best} if size[best] > CLEARLY else sites
 
 
 def same_change(seen: Seen, first: set[str], since: int, second: set[str]) -> bool:
-    """Whether the cases of two sets of sites moved in the same direction since `since`."""
+    """Whether two sets of sites changed alike since `since`.
+
+    Either both sets' cases moved, in the same direction; or neither's did and their labels, given
+    the score, moved to the same side.
+    """
     reference = seen.reference
-    a = _moved(seen, affected(seen, units_at(reference, first), since), since)
-    b = _moved(seen, affected(seen, units_at(reference, second), since), since)
-    return a is not None and b is not None and _cosine(a, b) >= SAME_DIRECTION
+    a = affected(seen, units_at(reference, first), since)
+    b = affected(seen, units_at(reference, second), since, JOINING if a.size else AFFECTED)
+    if a.size and b.size:
+        mine, theirs = _moved(seen, a, since), _moved(seen, b, since)
+        return mine is not None and theirs is not None and _cosine(mine, theirs) >= SAME_DIRECTION
+    if a.size or b.size:
+        return False
+    z, other = label_z(seen, first, since), label_z(seen, second, since)
+    return min(abs(z), abs(other)) > LABELS_MOVED and z * other > 0
+
+
+def label_z(seen: Seen, sites: set[str], since: int, reader: str = "") -> float:
+    """z of the intercept of labels given the score, read since `since`; 0 without labels."""
+    fitted, columns = seen.reference.labels, seen.reference.schema.label_columns
+    excess = variance = 0.0
+    for site in sorted(sites):
+        at = None if fitted is None else fitted.index((site, reader))
+        mine = [
+            i for i in seen.tables_of({site}, since) if reader in ("", seen.labels.reader_group[i])
+        ]
+        if fitted is None or at is None or not mine:
+            continue
+        row, p = seen.labels.rows[mine].sum(axis=0), fitted.probability[at]
+        n, y = row[columns["labelled"]], row[columns["positive"]]
+        spread = float((n * p * (1 - p)).sum())
+        excess += float((y - n * p).sum())
+        variance += spread * OVERDISPERSION + (spread * float(fitted.error[at])) ** 2
+    return excess / float(np.sqrt(max(variance, 0.5)))
 
 
 def _cosine(a: Moved, b: Moved) -> float:
@@ -137,15 +167,10 @@ def _cosine(a: Moved, b: Moved) -> float:
 
 def _date(seen: Seen, sites: set[str], units: IntArray) -> tuple[ChangePoint, bool]:
     """The change date, by case windows if they moved convincingly, else by labels."""
-    which = seen.windows_of(units, seen.reference.until)
-    cases = labels = None
-    if which.size:
-        w = seen.windows
-        value, variance = _whitened(seen, which)
-        cases = change_point(w.start[which], w.end[which], value, variance)
-        tests = max(np.unique(w.start[which]).size, 1)
-        p = tests * chi2.sf(cases.statistic, value.shape[1])
-        if p < CONVINCING:
+    cases = _case_date(seen, sites)
+    if cases is not None:
+        tests = max(np.unique(seen.windows.start[seen.windows_of(units)]).size, 1)
+        if tests * chi2.sf(cases.statistic, seen.reference.joint.whitened) < CONVINCING:
             return cases, True
     labels = _label_date(seen, sites)
     if labels is not None:
@@ -153,6 +178,15 @@ def _date(seen: Seen, sites: set[str], units: IntArray) -> tuple[ChangePoint, bo
     if cases is not None:
         return cases, True
     return ChangePoint(seen.day, seen.reference.until, seen.day, 0.0), False
+
+
+def _case_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
+    """Change date from all case windows of `sites`."""
+    which = seen.windows_of(units_at(seen.reference, sites))
+    if not which.size:
+        return None
+    value, variance = _whitened(seen, which)
+    return change_point(seen.windows.start[which], seen.windows.end[which], value, variance)
 
 
 def _whitened(seen: Seen, which: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -232,6 +266,7 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
         acquisition=np.flatnonzero((members >= first) & (members < last)),
         direction=None if shift is None else shift.direction[members] / sd,
         direction_variance=0.0 if shift is None else 1 / shift.positives + 1 / shift.negatives,
+        direction_from_labels=shift is None or shift.from_labels,
     )
 
 
@@ -286,24 +321,15 @@ def _reads(seen: Seen, sites: set[str], since: int) -> Reads | None:
 
 def _readers(seen: Seen, sites: set[str], since: int) -> tuple[str, ...]:
     """Reader groups whose labels given the score moved beyond their colleagues'."""
-    fitted, columns = seen.reference.labels, seen.reference.schema.label_columns
+    fitted = seen.reference.labels
     if fitted is None:
         return ()
-    z = {}
-    for group in fitted.groups:
-        at = fitted.index(group)
-        mine = [
-            i
-            for i in seen.tables_of({group[0]} & sites, since)
-            if seen.labels.reader_group[i] == group[1]
-        ]
-        if group[1] and mine and at is not None:
-            row, p = seen.labels.rows[mine].sum(axis=0), fitted.probability[at]
-            n, y = row[columns["labelled"]], row[columns["positive"]]
-            spread = (n * p * (1 - p)).sum()
-            variance = spread + (spread * fitted.error[at]) ** 2
-            z[group] = float((y - n * p).sum() / np.sqrt(max(variance, 0.5)))
-    moved = tuple(sorted(reader for (_, reader), value in z.items() if abs(value) > 3))
+    z = {
+        group: label_z(seen, {group[0]}, since, group[1])
+        for group in fitted.groups
+        if group[0] in sites and group[1]
+    }
+    moved = tuple(sorted(reader for (_, reader), value in z.items() if abs(value) > LABELS_MOVED))
     return moved if len(moved) < len(z) else ()
 
 

@@ -69,6 +69,7 @@ class Shift:
     direction: FloatArray
     positives: float
     negatives: float
+    from_labels: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -281,7 +282,7 @@ def _shift(
     """The label-shift direction: the cohort's class means, else reference labels by score bin."""
     if cohort is not None and cohort.joint_n.min() >= FEW_POSITIVES:
         n0, n1 = (float(n) for n in cohort.joint_n)
-        return Shift(cohort.joint_mean[1] - cohort.joint_mean[0], n1, n0)
+        return Shift(cohort.joint_mean[1] - cohort.joint_mean[0], n1, n0, False)
     if labels is None:
         return None
     rows = past.labels.rows.sum(axis=0)
@@ -293,7 +294,7 @@ def _shift(
     where = past.schema.joint.blocks["score"]
     # Given the score, the rest of phi is taken to be the same for both classes.
     weights = np.linalg.solve(within[where, where], score)
-    return Shift(within[:, where] @ weights, float(y.sum()), float((n - y).sum()))
+    return Shift(within[:, where] @ weights, float(y.sum()), float((n - y).sum()), True)
 
 
 def _score_direction(past: History, probability: FloatArray) -> FloatArray:

@@ -198,7 +198,8 @@ class _World:
         logit += self.strength("prevalence", site, scanner, day)
         logit += 0.7 * self.strength("population", site, scanner, day)
         logit += 0.3 * self.fleet.weekday * (day % 7 >= 5)
-        return (self.rng.random(day.size) < 1 / (1 + np.exp(-logit))).astype(np.int64)
+        positive = self.rng.random(day.size) < 1 / (1 + np.exp(-logit))
+        return np.asarray(positive, dtype=np.int64)
 
     def _severity(
         self, y: IntArray, site: IntArray, scanner: IntArray, day: IntArray
