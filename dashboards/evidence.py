@@ -43,7 +43,7 @@ from monitors.summaries import (
 
 LEAST_READINGS = 10  # in the reference, for limits
 LEAST_CASES = 20  # of a panel; also the least that leaves a site
-LONGEST_GAP_DAYS = 3  # a week-end is not missing data
+GAP_OF_USUAL_STEP = 3  # a week-end is not missing data
 LEAST_WEEKS = 5  # the same, where readings are weeks
 MOST_READINGS = 180  # then weeks instead of days
 LEVELS_SHOWN = 5  # named levels of a mix, before "other"
@@ -197,8 +197,9 @@ def control_chart(
     return ControlChart(
         title=f"{wording.sentence_case(name)}, {scope.words}",
         caption=(
-            f"Mean {name} per window, {_between(least, most)} cases each. Triangles: outside three "
-            f"sigma of the reference readings ({wording.count(outside, 'reading')})."
+            f"{wording.sentence_case(name)} by window, {_between(least, most)} cases each. "
+            "Triangles: outside three sigma of the reference readings "
+            f"({wording.count(outside, 'reading')})."
         ),
         description=(
             f"Control chart of {name} from {readings[0].day} to {readings[-1].day}; "
@@ -231,10 +232,11 @@ def _reading(day: int, value: float, n: int, centre: float, sigma: float) -> Rea
 
 def _with_gaps(readings: Sequence[Reading]) -> tuple[Reading, ...]:
     """One empty reading inside each stretch without data, so that no line joins over it."""
+    steps = [(after.day - before.day).days for before, after in pairwise(readings)]
+    longest = GAP_OF_USUAL_STEP * float(np.median(steps)) if steps else 0.0
     out = list(readings[:1])
-    for before, after in pairwise(readings):
-        step = LONGEST_GAP_DAYS if len(readings) <= MOST_READINGS else 7 * LONGEST_GAP_DAYS
-        if (after.day - before.day).days > step:
+    for step, (before, after) in zip(steps, pairwise(readings), strict=True):
+        if step > longest:
             middle = before.day + (after.day - before.day) / 2
             out.append(Reading(middle, None, 0, before.lower, before.centre, before.upper))
         out.append(after)
@@ -431,12 +433,13 @@ def mix(history: History, at: int, scope: Scope, upto: date) -> Mix | None:
     order = np.argsort(-counts.sum(axis=0), kind="stable")
     shown = [int(i) for i in order[:LEVELS_SHOWN] if counts[:, i].sum()]
     rest = [i for i in range(len(names)) if i not in shown]
-    table = np.column_stack([counts[:, shown], counts[:, rest].sum(axis=1)])
+    other = counts[:, rest].sum(axis=1)
+    table = np.column_stack([counts[:, shown], *([other] if other.any() else [])])
     words = wording.characteristic(spec.name)
     return Mix(
         title=f"{wording.sentence_case(words)} mix, {scope.words}",
         caption=f"Weekly shares of {words}; the line below is the number of cases.",
-        levels=(*(names[i] for i in shown), "other"),
+        levels=(*(names[i] for i in shown), *(("other",) if other.any() else ())),
         days=tuple(
             MixDay(date.fromordinal(int(w)), tuple(int(c) for c in row))
             for w, row in zip(weeks, table, strict=True)

@@ -1,9 +1,9 @@
-"""Headers of every answer: a strict policy, no sniffing, no opener, nothing kept by caches."""
+"""Headers of pages: a strict policy, no opener, nothing kept by caches.
+
+The centre's own guard gives every other answer a policy that allows nothing at all.
+"""
 
 from __future__ import annotations
-
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # style-src-attr: without it Plotly's heat maps are smoothed, silently (screens.md 5.3).
 POLICY = (
@@ -19,22 +19,3 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-
-class SecurityHeaders:
-    """Adds `HEADERS` where an answer does not set its own."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; complete the headers of the answer."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

@@ -427,8 +427,8 @@ def evidence_sentence(statistic: float | None, limit: float | None) -> str:
     if statistic is None or limit is None:
         return "This signal reports an event; no statistic was needed."
     return (
-        f"The evidence stood at {statistic:,.4g} when it was raised, against a limit of "
-        f"{limit:,.4g}."
+        f"The evidence stood at {large(statistic)} days when it was raised, against a limit of "
+        f"{large(limit)} days."
     )
 
 
@@ -468,3 +468,10 @@ def signals_sentence(n: int, only_open: bool) -> str:
         verb = "waits" if n == 1 else "wait"
         return f"{sentence_case(count(n, 'signal'))} {verb} for a decision."
     return f"{sentence_case(count(n, 'signal'))} on record, newest first."
+
+
+def large(number: float) -> str:
+    """A large number as a person says it."""
+    if number < 1e6:
+        return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return "over a million" if number < 1e9 else "over a billion"

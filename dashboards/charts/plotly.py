@@ -28,6 +28,7 @@ from dashboards.charts.palette import (
     WHITE,
 )
 from dashboards.charts.svg_distributions import heights
+from dashboards.charts.svg_sites import rate_range
 from dashboards.charts.svg_time import limit_labels
 
 Json = dict[str, Any]
@@ -317,7 +318,7 @@ def _funnel(chart: spec.Funnel) -> Json:
             | {"mode": "markers+text" if outside else "markers", "textposition": "middle right"}
         )
     layout = _layout(chart, hovermode="closest", xaxis=_axis(chart.count))
-    layout["yaxis"]["tickformat"] = ".1%"
+    layout["yaxis"] |= {"tickformat": ".0%", "range": list(rate_range(chart))}
     layout["shapes"] = [_level(chart.centre)]
     return {"data": data, "layout": layout}
 

@@ -65,11 +65,8 @@ def heat_map(chart: HeatMap) -> str:
 def funnel(chart: Funnel) -> str:
     """Rate against n between its limits; outside is a triangle with the site's name."""
     height = 260.0
-    rates = [p.events / p.n for p in chart.points if p.n]
     largest = max([p.n for p in chart.points] + [limit.n for limit in chart.limits], default=1)
-    inner = [v for limit in chart.limits[len(chart.limits) // 8 :] for v in limit.outer]
-    high = min(1.0, max([chart.centre, *rates, *inner]) * 1.06)
-    low = max(0.0, min([chart.centre, *rates, *inner]) * 0.9)
+    low, high = rate_range(chart)
     ticks = value_ticks(low, high)
     labels = [f"{100 * t:.{_percent_places(ticks)}f} %" for t in ticks]
     left = left_margin(labels)
@@ -87,6 +84,15 @@ def funnel(chart: Funnel) -> str:
             draw = partial(_funnel_point, canvas, point, x(point.n), y(point.events / point.n))
             canvas.link(point.href, _funnel_text(point), draw)
     return canvas.render(chart, role="group")
+
+
+def rate_range(chart: Funnel) -> tuple[float, float]:
+    """Rates that are shown: every site, and the limits but for the smallest n."""
+    rates = [p.events / p.n for p in chart.points if p.n]
+    least = min((p.n for p in chart.points if p.n), default=1) / 2
+    outer = [v for limit in chart.limits if limit.n >= least for v in limit.outer]
+    shown = [chart.centre, *rates, *outer]
+    return max(0.0, min(shown) * 0.9), min(1.0, max(shown) * 1.06)
 
 
 def forest(chart: Forest) -> str:

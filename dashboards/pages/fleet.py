@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from app.central.fleet import service as fleet
+from app.central.fleet.jobs import SILENT_AFTER
 from app.central.fleet.service import DeviceVersionView, EdgeView
 from app.central.intake import service as intake
 from app.central.references import service as references
@@ -27,7 +28,6 @@ from dashboards.pages.registers import balance_sentences
 from dashboards.pages.views import FleetView, Link, Strip
 from dashboards.wording import Standing
 
-SILENT_AFTER = timedelta(days=2)
 CLOSING_DAYS = 2  # a day is closed and sent one to two days after its end
 ROWS = (*BLOCKS.items(), ("event", "Scanner changes"))
 BLOCK_STATES = {

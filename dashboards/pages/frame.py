@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
+from app.central.accounts.permissions import GRANTS, Permission
 from app.central.accounts.service import Person
-from app.central.fleet import service as fleet
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
 from dashboards import wording
-from dashboards.pages.views import QueueRow, Shell
+from dashboards.pages.views import Link, QueueRow, Shell
 from dashboards.templating import render
 
 NOBODY = "nobody"
+DRAWN = {"fleet.html", "signal.html", "subject.html"}  # templates that hold figures
 
 
 def page(
@@ -24,13 +24,23 @@ def page(
 ) -> HTMLResponse:
     """A page in its frame; figures are drawn live where the view holds any."""
     waiting = len(surveillance.signals(session, only_open=True, scope=person.site_id))
-    shell = Shell(current, person.full_name, person.role.value.replace("_", " "), waiting)
-    return HTMLResponse(render(template, view=view, shell=shell, live=True), status)
+    role = person.role.value.replace("_", " ")
+    shell = Shell(person.full_name, role, _navigation(person, current, waiting))
+    return HTMLResponse(render(template, view=view, shell=shell, live=template in DRAWN), status)
 
 
-def site_names(session: Session) -> Mapping[str, str]:
-    """Names of sites by their id."""
-    return {site.id: site.name for site in fleet.sites(session)}
+def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
+    """The six words; only those whose pages the person may see."""
+    words = [
+        ("Fleet", "/"),
+        (f"Signals ({waiting})", "/signals"),
+        ("Devices", "/devices"),
+        ("Sites", "/sites"),
+        ("Reports", "/reports"),
+    ]
+    if Permission.AUDIT in GRANTS[person.role]:
+        words.append(("Audit", "/audit"))
+    return tuple(Link(text, href, href == current) for text, href in words)
 
 
 def queue_row(one: SignalView, today: date) -> QueueRow:

@@ -141,7 +141,7 @@ def _cases(balances: Sequence[EdgeBalance]) -> Grid:
         (
             "Site",
             "Received",
-            *(p.replace("_", " ") for p in CASE_PARTS),
+            *(sentence_case(p.replace("_", " ")) for p in CASE_PARTS),
             "Refused objects",
             "Closes",
         ),

@@ -10,8 +10,9 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
-from app.central.errors import Forbidden, NotAuthenticated, TooLarge
+from app.central.errors import NotAuthenticated, TooLarge
 from app.errors import AppError
+from dashboards.headers import HEADERS
 from dashboards.pages.views import ProblemView
 from dashboards.templating import render
 
@@ -20,7 +21,7 @@ SEE_OTHER = 303
 
 
 class PageRoute(APIRoute):
-    """A route whose refusals are pages: sign in first, or a sentence a person can act on."""
+    """A route whose refusals are pages, and whose answers carry the headers of pages."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with our refusals."""
@@ -28,11 +29,14 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             try:
-                return await handle(request)
+                answer = await handle(request)
             except NotAuthenticated:
-                return to_sign_in(request)
+                answer = to_sign_in(request)
             except AppError as error:
-                return problem_page(error)
+                answer = problem_page(error)
+            for name, value in HEADERS.items():
+                answer.headers.setdefault(name, value)
+            return answer
 
         return handle_page
 
@@ -58,8 +62,7 @@ def own_path(then: str) -> str:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """Fields of a form; the last of a name counts."""
-    refuse_other_origins(request)
+    """Fields of a form; the last of a name counts. Foreign pages are refused by the guard."""
     body = b""
     async for part in request.stream():
         body += part
@@ -67,21 +70,6 @@ async def form(request: Request) -> dict[str, str]:
             raise TooLarge(f"form: at most {LARGEST_FORM} bytes expected")
     fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
     return {name: values[-1] for name, values in fields.items()}
-
-
-def refuse_other_origins(request: Request) -> None:
-    """A form is taken only from our own pages: browsers say where a request comes from.
-
-    The cookie is also SameSite; this holds where it is not honoured. Programs send neither header.
-    """
-    fetch_site = request.headers.get("sec-fetch-site")
-    if fetch_site is not None and fetch_site not in {"same-origin", "none"}:
-        raise Forbidden("form: a request of this site's own pages expected")
-    origin = request.headers.get("origin")
-    if fetch_site is None and origin is not None:
-        host = request.headers.get("host", "")
-        if urlsplit(origin).netloc != host:
-            raise Forbidden("form: a request of this site's own pages expected")
 
 
 Form = Annotated[dict[str, str], Depends(form)]

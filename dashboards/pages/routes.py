@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.central.accounts import service as accounts
-from app.central.accounts.permissions import GRANTS, Assessor, Now, Permission, Viewer
+from app.central.accounts.permissions import GRANTS, Assessor, Auditor, Now, Permission, Viewer
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
@@ -180,7 +180,7 @@ def balance(session: DbSession, person: Viewer) -> HTMLResponse:
 
 @router.get("/audit")
 def audit_trail(
-    session: DbSession, person: Viewer, before: Annotated[int | None, Query(ge=1)] = None
+    session: DbSession, person: Auditor, before: Annotated[int | None, Query(ge=1)] = None
 ) -> HTMLResponse:
     """The audit trail."""
     return page(session, person, "/audit", "list.html", registers.audit_view(session, before))

@@ -184,7 +184,7 @@ def _history(session: Session, one: StoredSignal) -> tuple[HistoryRow, ...]:
         rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}"))
     for belief in one.signal.history:
         words = " and ".join(wording.CAUSES[cause] for cause in belief.causes)
-        rows.append((evaluation_instant(belief.date), f"Cause: {words}"))
+        rows.append((max(evaluation_instant(belief.date), one.raised_at), f"Cause: {words}"))
     for decision in one.decisions:
         verdict = wording.VERDICTS[decision.action.value]
         rows.append(

@@ -12,22 +12,21 @@ from dashboards.charts.spec import Chart, State
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
-    """The frame of every page: where we are, who is here, how many signals wait."""
-
-    current: str
-    person: str
-    role: str
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
 class Link:
     """A text and where it leads."""
 
     text: str
     href: str
     is_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """The frame of every page: where one may go, who is here."""
+
+    person: str
+    role: str
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _summary(report: DriftReport, states: Sequence[SiteState]) -> Section:
 
 
 def _validity(report: DriftReport, states: Sequence[SiteState]) -> Section:
-    days = max((report.standing.upto - report.standing.since).days, 1)
+    days = (report.standing.upto - report.standing.since).days + 1
     rows = [
         (
             s.site.site_id,

@@ -13,7 +13,8 @@
 
   async function draw(figure) {
     const source = figure.querySelector('script[type="application/json"]');
-    if (!source || figure.classList.contains("live") || !window.Plotly) return;
+    const narrow = window.matchMedia("(max-width: 40rem)").matches; // the SVG scrolls instead
+    if (!source || narrow || figure.classList.contains("live") || !window.Plotly) return;
     const drawing = JSON.parse(source.textContent);
     const plot = document.createElement("div");
     plot.className = "plot";

@@ -33,7 +33,11 @@ from dashboards.pages.views import (
 from tests.dashboards import charts_examples as charts
 
 HOSTILE = "BX-2</script><script>alert(1)</script>"
-SHELL = Shell("/", "A. Reviewer", "Quality", 3)
+SHELL = Shell(
+    "A. Reviewer",
+    "Quality",
+    (Link("Fleet", "/", True), Link("Signals (3)", "/signals"), Link("Audit", "/audit")),
+)
 WHEN = datetime(2026, 10, 19, 6, tzinfo=UTC)
 DIGEST = "3f9c" + "0" * 56 + "00a1"
 

@@ -71,10 +71,12 @@ def test_nothing_runs_inline_and_nothing_is_fetched_from_elsewhere(source: str) 
     for attributes in page.named("script"):
         is_data = attributes.get("type") == "application/json"
         assert is_data or str(attributes["src"]).startswith("/static/")
-    for _, attributes in page.elements:
+    for attributes in page.named("link"):
+        assert re.match(r"^(/static/|data:,$)", attributes["href"] or "")
+    for tag, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "action"):
-            if attributes.get(name) is not None:
+            if tag != "link" and attributes.get(name) is not None:
                 assert re.match(r"^(/(?!/)|#|\?|mailto:)", attributes[name] or "")
     assert not page.named("style")
 
