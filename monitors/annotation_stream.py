@@ -21,6 +21,7 @@ from monitors.schema import FloatArray, IntArray
 ODDS = np.array([1.5, 2.0, 3.0, 1 / 1.5, 1 / 2.0, 1 / 3.0])  # up, then down; weak to strong
 READ_MARGIN = 0.4  # standard deviations of a round that reads may be off in control
 SLOPE_MARGIN = 0.3
+_Table = tuple[int, IntArray, IntArray]  # place in the label reference, labelled, positive
 KINDS = ("labels", "reads", "both", "slope", "patients")
 
 
@@ -29,6 +30,7 @@ class AnnotationStreams:
 
     def __init__(self, reference: Reference, labels: LabelRows, sentinels: SentinelRows) -> None:
         self.reference, self.labels, self.sentinels = reference, labels, sentinels
+        self.columns = reference.schema.label_columns
         self.streams = tuple(s for s in reference.streams if s.block == "labels")
         self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
         self.last = np.full((len(self.streams), len(KINDS)), reference.until)
@@ -48,14 +50,15 @@ class AnnotationStreams:
         for s, stream in enumerate(self.streams):
             mine = [i for i in tables if self._sees(stream, self.labels, int(i), excluded)]
             read = [i for i in rounds if self._sees(stream, self.sentinels, int(i), excluded)]
-            label = self._label_evidence(stream, mine)
+            tables_of_sites = self._tables(stream, mine)
+            label = self._label_evidence(tables_of_sites)
             reads = self._read_evidence(stream, read)
             self._advance(s, "labels", day, label)
             self._advance(s, "reads", day, reads)
             self._advance(s, "both", day, _product(label, reads))
             along = None if stream.reader else score.get(stream.site)
             self._advance(s, "patients", day, _product(label, along))
-            self._advance(s, "slope", day, self._slope_evidence(stream, mine))
+            self._advance(s, "slope", day, self._slope_evidence(tables_of_sites))
 
     def reset(self, day: int, sites: set[str]) -> None:
         """Begin again for the streams of `sites`, and for the fleet's."""
@@ -88,9 +91,9 @@ class AnnotationStreams:
         self.log_m[s, k] = np.logaddexp(self.log_m[s, k], np.log(days)) + evidence
         self.last[s, k] = day
 
-    def _tables(self, stream: Stream, mine: list[int]) -> list[tuple[int, IntArray, IntArray]]:
+    def _tables(self, stream: Stream, mine: list[int]) -> list[_Table]:
         """Reference group, labelled and positive of each site's tables together."""
-        fitted, columns = self.reference.labels, self.reference.schema.label_columns
+        fitted, columns = self.reference.labels, self.columns
         found = []
         for site in sorted({self.labels.site[i] for i in mine}):
             at = None if fitted is None else fitted.index(self._group(stream, site))
@@ -99,8 +102,8 @@ class AnnotationStreams:
                 found.append((at, row[columns["labelled"]], row[columns["positive"]]))
         return found
 
-    def _label_evidence(self, stream: Stream, mine: list[int]) -> FloatArray | None:
-        tables, fitted = self._tables(stream, mine), self.reference.labels
+    def _label_evidence(self, tables: list[_Table]) -> FloatArray | None:
+        fitted = self.reference.labels
         if not tables or fitted is None:
             return None
         parts = [
@@ -109,8 +112,8 @@ class AnnotationStreams:
         ]
         return np.asarray(np.sum(parts, axis=0))
 
-    def _slope_evidence(self, stream: Stream, mine: list[int]) -> FloatArray | None:
-        tables, fitted = self._tables(stream, mine), self.reference.labels
+    def _slope_evidence(self, tables: list[_Table]) -> FloatArray | None:
+        fitted = self.reference.labels
         if not tables or fitted is None:
             return None
         z = [slope_z(fitted.probability[g], float(fitted.error[g]), n, y) for g, n, y in tables]
@@ -119,6 +122,8 @@ class AnnotationStreams:
 
     def _read_evidence(self, stream: Stream, read: list[int]) -> FloatArray | None:
         """Re-reads of all rounds of the day, in the order of `ODDS`: up, then down."""
+        if not read:
+            return None
         shift = variance = 0.0
         for site in sorted({self.sentinels.site[i] for i in read}):
             mine = [i for i in read if self.sentinels.site[i] == site and self._is_read(i)]

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import chi2
+from scipy.linalg import eigh
+from scipy.special import chdtrc, expit, logit
 
 from monitors.detectors import log_sum
 from monitors.label_stream import OVERDISPERSION
@@ -235,7 +235,7 @@ class _Parts:
             return 1.0
         mean, covariance = _best_fit(self.moved, self.rate, causes)
         apart = self.moved.x - mean
-        return float(chi2.sf(apart @ np.linalg.solve(covariance, apart), apart.size))
+        return float(chdtrc(apart.size, apart @ np.linalg.solve(covariance, apart)))
 
     def _label_fit(self, causes: tuple[str, ...]) -> float:
         if self.labels is None or len(causes) > 1 or causes == ("annotation",):
@@ -245,12 +245,12 @@ class _Parts:
         else:
             prior = _free(INTERCEPT_SD, 0.0) if causes == ("population",) else self.kept
             best = float((self.grid + prior - prior.max()).max())
-        return float(chi2.sf(2 * max(float(self.grid.max()) - best, 0.0), 2))
+        return float(chdtrc(2, 2 * max(float(self.grid.max()) - best, 0.0)))
 
     def _read_fit(self, causes: tuple[str, ...]) -> float:
         if self.reads is None or "annotation" in causes:
             return 1.0
-        return float(chi2.sf(self.reads.shift**2 / self.reads.variance, 1))
+        return float(chdtrc(1, self.reads.shift**2 / self.reads.variance))
 
 
 def _log_normal(x: FloatArray, mean: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -385,9 +385,13 @@ def _prevalence_densities(moved: Moved | None, rate: float, gain: float) -> Floa
     if moved.direction is None:
         return np.full(SHIFTS.size, UNKNOWN_DIRECTION) + _shift_hypotheses(moved, rate)["null"]
     rho = gain * (expit(logit(rate) + SHIFTS) - rate)
-    mean = rho[:, None] * moved.direction
-    covariance = moved.covariance + (rho**2 * _inflation(moved))[:, None, None] * moved.within
-    return _log_normal(moved.x, mean, covariance)
+    # In the common eigenbasis every covariance of the family is diagonal.
+    values, vectors = eigh(moved.covariance, moved.within)
+    x, along = vectors.T @ moved.x, vectors.T @ moved.direction
+    variance = values + (rho**2 * _inflation(moved))[:, None]
+    apart = x - rho[:, None] * along
+    log_det = np.log(variance).sum(axis=1) + np.linalg.slogdet(moved.within)[1]
+    return np.asarray(-0.5 * (log_det + (apart**2 / variance).sum(axis=1)))
 
 
 def _inflation(moved: Moved) -> float:

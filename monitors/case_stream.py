@@ -66,6 +66,10 @@ class CaseStreams:
             for name, block in self.blocks.items()
         }
         self.last = np.full(units, reference.until)
+        self.at_site = {
+            site: np.array([u.site == site for u in reference.units])
+            for site in sorted({u.site for u in reference.units})
+        }
         self.groups = [
             _Group(name, members, self.blocks, reference) for name, members in reference.groups
         ]
@@ -82,17 +86,17 @@ class CaseStreams:
 
     def step_groups(self, day: int, which: IntArray, excluded: IntArray) -> None:
         """Let sites and fleet consume all windows of `day` but those of `excluded` units."""
+        free = np.ones(len(self.reference.units), dtype=bool)
+        free[excluded] = False
         for group in self.groups:
-            inside = np.isin(self.windows.unit[which], group.members)
-            inside &= ~np.isin(self.windows.unit[which], excluded)
+            inside = (group.inside & free)[self.windows.unit[which]]
             if inside.any():
                 group.step(day, which[inside], self.windows)
 
     def directed_evidence(self, site: str, which: IntArray) -> FloatArray | None:
         """log e-values (2, 3) of a site's score along the label-shift direction on one day."""
         block = self.blocks.get("score")
-        units = [i for i, u in enumerate(self.reference.units) if u.site == site]
-        mine = which[np.isin(self.windows.unit[which], units)]
+        mine = which[self.at_site[site][self.windows.unit[which]]]
         if block is None or block.basis.direction is None or not mine.size:
             return None
         value, variance, share = combine(
@@ -112,7 +116,7 @@ class CaseStreams:
             log_m[units] = -np.inf
         self.last[units] = np.maximum(self.last[units], day)
         for group in self.groups:
-            if np.isin(group.members, units).any():
+            if group.inside[units].any():
                 group.reset(day)
 
     def statistics(self) -> dict[Stream, float]:
@@ -141,7 +145,9 @@ class _Group:
         blocks: dict[str, BlockEvidence],
         reference: Reference,
     ) -> None:
-        self.site, self.members, self.blocks = site, members, blocks
+        self.site, self.blocks = site, blocks
+        self.inside = np.zeros(len(reference.units), dtype=bool)
+        self.inside[members] = True
         index = [name for name, _ in reference.groups].index(site)
         self.scale = dict(zip(blocks, reference.group_scale[index], strict=True))
         self.reset(reference.until)

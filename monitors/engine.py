@@ -53,6 +53,7 @@ __all__ = [
 WARNING = 0.05  # share of the limit from which a trace is worth a look; no guarantee
 SCANNER_EVENTS = ("new_scanner", "model", "software_version", "protocol")
 UNDETERMINED = ("undetermined",)
+NEWS_DAYS = 3  # labels and re-reads that come day by day are looked at together
 SAME_DATE_DAYS = 21  # two sites' changes further apart are two changes
 
 
@@ -261,7 +262,9 @@ class _Walk:
             age = day - incident.day
             if not 0 < age <= self.plan.mute_days:
                 continue
-            if age % self.plan.reassess_days == 0 or news & incident.sites:
+            since = day - incident.views[-1][0]
+            due = NEWS_DAYS if news & incident.sites else self.plan.reassess_days
+            if since >= due:
                 view = assess(self.plan, self._seen(day), incident.sites)
                 incident.views.append((day, view))
 

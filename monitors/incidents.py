@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from monitors.annotation_stream import site_read_shift
 from monitors.attribution import (
@@ -170,7 +170,7 @@ def _date(seen: Seen, sites: set[str], units: IntArray) -> tuple[ChangePoint, bo
     cases = _case_date(seen, sites)
     if cases is not None:
         tests = max(np.unique(seen.windows.start[seen.windows_of(units)]).size, 1)
-        if tests * chi2.sf(cases.statistic, seen.reference.joint.whitened) < CONVINCING:
+        if tests * chdtrc(seen.reference.joint.whitened, cases.statistic) < CONVINCING:
             return cases, True
     labels = _label_date(seen, sites)
     if labels is not None:
@@ -230,7 +230,7 @@ def affected(seen: Seen, units: IntArray, since: int, level: float = AFFECTED) -
         moved = _moved(seen, np.array([unit]), since)
         if moved is not None:
             q = float(moved.x @ np.linalg.solve(moved.covariance, moved.x))
-            if chi2.sf(q, moved.x.size) < level:
+            if chdtrc(moved.x.size, q) < level:
                 found.append(unit)
     return np.array(found, dtype=np.int64)
 

@@ -18,7 +18,7 @@ class Plan:
     full_reference_cases, full_reference_windows : below either, a stratum is provisional.
     mute_days : a signal's scope does not signal again for so long.
     naming_probability : a cause is named from this posterior probability on.
-    reassess_days : how often an open signal's cause is looked at again.
+    reassess_days : an open signal's cause is looked at again after so long, or sooner on news.
     sentinel_tolerance : largest change of a fixed image's score, in probability.
     """
 
