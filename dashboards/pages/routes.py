@@ -28,10 +28,17 @@ from dashboards.pages import signal as signal_page
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
 from dashboards.pages.views import Choice, Link, ReportRow, ReportsView, SignalsView
+from dashboards.reports.evidently_report import evidently_html
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 REPORT_DAYS = 28
 # An issued report is a record: nothing in it may run, and its own style sheet is inside it.
+# Evidently's page is one large inline script: it runs in a sandbox of its own origin, without
+# our cookies and without a network.
+FOREIGN_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
+)
 RECORD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
@@ -171,6 +178,15 @@ def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HT
     return page(session, person, "/devices", "subject.html", view)
 
 
+@router.get("/devices/{lock_digest}/evidently")
+def evidently(lock_digest: str, session: DbSession, _: Assessor, now: Now) -> HTMLResponse:
+    """Evidently's drift report on the same windows: the last weeks against the reference."""
+    fleet.device_version(session, lock_digest)
+    columns = subjects.binned_columns(session, lock_digest, REPORT_DAYS, now)
+    policy = {"Content-Security-Policy": FOREIGN_POLICY}
+    return HTMLResponse(evidently_html(columns), headers=policy)
+
+
 @router.get("/balance")
 def balance(session: DbSession, person: Viewer) -> HTMLResponse:
     """Nothing is missing."""
@@ -246,6 +262,10 @@ def _reports_view(session: Session, person: Person, now: Now) -> ReportsView:
         ),
         devices=tuple(
             Choice(v.lock_digest, f"{v.device} {v.version}") for v in fleet.device_versions(session)
+        ),
+        others=tuple(
+            Link(f"{v.device} {v.version}", f"/devices/{v.lock_digest}/evidently")
+            for v in fleet.device_versions(session)
         ),
         start=(last - timedelta(REPORT_DAYS - 1)).isoformat(),
         end=last.isoformat(),

@@ -247,6 +247,7 @@ class ReportsView:
     title: str
     rows: tuple[ReportRow, ...]
     devices: tuple[Choice, ...]
+    others: tuple[Link, ...]
     start: str
     end: str
     may_issue: bool

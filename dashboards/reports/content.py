@@ -23,7 +23,7 @@ from dashboards.pages.views import Fact, Grid
 from dashboards.reports.views import Finding, ReportView, Section
 from dashboards.wording import Standing, count, sentence_case
 
-SILENT_AFTER_DAYS = 7  # before the end of the report, without a day received
+SILENT_AFTER_DAYS = 4  # without a day received; a day is closed up to two days later
 SOFTWARE = ("lockwatch", "numpy", "scipy", "weasyprint", "pydyf", "fonttools", "jinja2")
 
 

@@ -160,6 +160,7 @@ PAGES: dict[str, tuple[str, object]] = {
             "Reports",
             (ReportRow("DR-0001", "LungCAD 2.3.1", "2026-07 to 2026-09", "2026-10-01", DIGEST),),
             (Choice("a", "LungCAD 2.3.1"),),
+            (Link("LungCAD 2.3.1", "/devices/a/evidently"),),
             "2026-07-01",
             "2026-09-30",
             True,

@@ -321,3 +321,24 @@ def test_a_viewer_cannot_issue_a_report(scene: Scene) -> None:
 
     assert "Issue a report" not in viewer.get("/reports").text
     assert viewer.post("/reports", data={}).status_code == 403
+
+
+def test_evidentlys_report_stands_beside_ours_in_a_sandbox(scene: Scene) -> None:
+    listed = scene.client.get("/reports").text
+    path = f"/devices/{scene.world.lock_digest}/evidently"
+
+    answer = scene.client.get(path)
+
+    assert f'href="{path}"' in listed and "not controlled for false signals" in listed
+    policy = answer.headers["content-security-policy"]
+    assert answer.status_code == 200 and "not controlled for false signals" in answer.text
+    assert "sandbox allow-scripts;" in policy and "allow-same-origin" not in policy
+    assert "connect-src" not in policy and "default-src 'none'" in policy
+    assert "noise" in answer.text and "score_classifier" in answer.text
+
+
+def test_evidentlys_report_needs_a_reference_and_a_role(scene: Scene) -> None:
+    viewer = scene.browser(Role.VIEWER)
+
+    assert viewer.get(f"/devices/{scene.world.lock_digest}/evidently").status_code == 403
+    assert scene.client.get("/devices/none/evidently").status_code == 404
