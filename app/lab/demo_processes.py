@@ -114,7 +114,13 @@ class Supervisor:
             )
         return done.stdout
 
-    def until(self, condition: Callable[[], bool], what: str, within_s: float = 120.0) -> None:
+    def until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        within_s: float = 120.0,
+        poll_s: float = POLL_S,
+    ) -> None:
         """Poll until `condition` holds; fail when a child ends or the time is over."""
         end = clock.elapsed() + within_s
         while not condition():
@@ -122,7 +128,7 @@ class Supervisor:
                 child.check()
             if clock.elapsed() > end:
                 raise DemoFailed(f"waited {within_s:.0f} s for {what}")
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
 
     def stop(self) -> None:
         """Ask every child to end, last one first; kill the group of one that does not."""
@@ -146,4 +152,6 @@ def lockwatch(*arguments: str) -> list[str]:
 def environment(clock_file: Path) -> dict[str, str]:
     """What children inherit: ours, the simulated clock, and one numeric thread each."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single, "TCP_NODELAY": "1", clock.VARIABLE: str(clock_file)}
+    # Settings of another installation that stand in the environment are not ours to use.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LOCKWATCH_")}
+    return {**ours, **single, clock.VARIABLE: str(clock_file)}

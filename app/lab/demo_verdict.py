@@ -42,7 +42,8 @@ class EdgeBalance(_Closed):
     sent = received + refused_objects, where an object sent twice (its answer was lost) counts
     once and shows among the duplicates;
     received = analysed + quality_rejected + abstained + outside_limits + failed + waiting;
-    produced = stored + quarantined + on_edge, of which nothing may be left over at the end.
+    produced (the edge's word) = stored + quarantined (the centre's) + on_edge (the edge's), of
+    which nothing may be left over at the end.
     """
 
     site: str

@@ -1,0 +1,224 @@
+"""`lockwatch demo`: months of hospital traffic played through a real deployment, and judged.
+
+The play goes day by day: yesterday's label files are dropped and its patients sent, everybody
+works until nothing is left to do, and the clock moves on. What the service signals is then held
+against what was planted.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from app.contracts.signals import Signal
+from app.lab import demo_memory
+from app.lab.demo_bundle import Device, obtain
+from app.lab.demo_central import Api
+from app.lab.demo_deployment import Deployment, deployed
+from app.lab.demo_edges import DemoEdge
+from app.lab.demo_scenario import Scenario, scenario
+from app.lab.demo_summary import Stopwatch, Summary, faults_of_output, show
+from app.lab.demo_traffic import Traffic
+from app.lab.demo_verdict import EdgeBalance, judge
+
+NIGHT = time(5, tzinfo=UTC)  # yesterday's patients are through; the day's evaluation comes later
+EVALUATED = time(7, tzinfo=UTC)
+ARRIVAL_DAYS = 2  # from a day's patients to the arrival of their windows, watermark included
+AFTERWARDS_DAYS = 4  # without patients, until the last windows and their evaluation are through
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What `lockwatch demo` is told. `port` 0 takes a free one for the dashboard."""
+
+    seed: int = 1
+    once: bool = False
+    json_file: Path | None = None
+    data_dir: Path = Path("demo")
+    days_reference: int = 60
+    days_monitored: int = 60
+    port: int = 0
+    open_browser: bool = False
+
+
+def run_demo(options: DemoOptions, console: Console | None = None) -> int:
+    """Play the demonstration; 0 if everything planted was found, nothing else, and it adds up."""
+    console = console or Console(stderr=True)
+    play = scenario(
+        options.seed, days_reference=options.days_reference, days_monitored=options.days_monitored
+    )
+    with _sigterm_as_exit(), deployed(options.data_dir, play.sites, options.port) as parts:
+        summary = Performance(play, parts, console).run(options.data_dir)
+        if options.json_file is not None:
+            options.json_file.write_text(summary.model_dump_json(indent=2) + "\n")
+        show(console, summary)
+        if not options.once:
+            _stay_up(parts, console, open_browser=options.open_browser)
+    return 0 if summary.ok else 1
+
+
+@dataclass(slots=True)
+class Performance:
+    """One play on one deployment."""
+
+    play: Scenario
+    parts: Deployment
+    console: Console
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    peak_mb: float = 0.0
+
+    def run(self, data_dir: Path) -> Summary:
+        """Everything from the bundle to the summary."""
+        with self.watch("bundle"), self.console.status("Building the locked device"):
+            device = obtain(data_dir)
+        with self.watch("start"), self.console.status("Starting the service and three edges"):
+            self.parts.start(device, self._night(0))
+        doors = {edge.site.code: edge.door for edge in self.parts.edges}
+        with Traffic(self.play, doors, device.sentinel_labels, self.parts.run / "spool") as traffic:
+            self._play(traffic, device)
+        with self.watch("report"), self.console.status("Writing the report"):
+            return self._conclude(device, traffic.sent)
+
+    def _play(self, traffic: Traffic, device: Device) -> None:
+        begins = self.play.days_reference + ARRIVAL_DAYS
+        with _progress(self.console) as progress:
+            bar = progress.add_task("Reference period", total=self.play.days + AFTERWARDS_DAYS)
+            for day in range(self.play.days + AFTERWARDS_DAYS):
+                if day == begins:
+                    with self.watch("approval"):
+                        self._approve_reference(device)
+                    progress.update(bar, description="Monitored period")
+                with self.watch("reference" if day < begins else "monitored"):
+                    self._day(traffic, day)
+                progress.advance(bar)
+
+    def _day(self, traffic: Traffic, day: int) -> None:
+        """One day's patients and reads, seen from the night after it."""
+        instant = self._night(day + 1)
+        traffic.read(day)
+        self.parts.move_to(instant)
+        traffic.deliver(day)
+        self.parts.settle(instant, traffic.sent)
+        self.peak_mb = max(self.peak_mb, demo_memory.megabytes())
+
+    def _approve_reference(self, device: Device) -> None:
+        """An analyst proposes what was seen up to the reference end; another person approves."""
+        _, analyst, approver = self.parts.people
+        url = self.parts.central.url
+        until = str(self.play.reference_end)
+        with Api(url, analyst) as api:
+            made = api.post(
+                "/api/v1/references", {"lock_digest": device.lock_digest, "until": until}
+            )
+        with Api(url, approver) as api:
+            api.post(f"/api/v1/references/{made['id']}/approval", {})
+
+    def _conclude(self, device: Device, sent: Mapping[str, int]) -> Summary:
+        last = self.play.on(self.play.days + AFTERWARDS_DAYS)
+        instant = datetime.combine(last, EVALUATED)
+        self.parts.move_to(instant)
+        self.parts.settle(instant, sent)
+        with Api(self.parts.central.url, self.parts.people[1]) as api:
+            signals = api.signals()
+            counted = api.balances()
+            number, pdf = api.report(device.lock_digest, self.play.first_day, last)
+        report = self.parts.run / f"{number}.pdf"
+        report.write_bytes(pdf)
+        balances = tuple(
+            balance_of(edge, sent[edge.site.code], counted[edge.site.code])
+            for edge in self.parts.edges
+        )
+        return self._summary(device, signals, balances, report)
+
+    def _summary(
+        self,
+        device: Device,
+        signals: tuple[Signal, ...],
+        balances: tuple[EdgeBalance, ...],
+        report: Path,
+    ) -> Summary:
+        mails = self.parts.central.subjects()
+        verdict = judge(self.play.planted, signals, balances)
+        faults = (*verdict.faults, *faults_of_output(signals, mails, report.read_bytes()))
+        return Summary(
+            ok=verdict.ok and not faults,
+            seed=self.play.seed,
+            days_reference=self.play.days_reference,
+            days_monitored=self.play.days_monitored,
+            cases=sum(balance.received for balance in balances),
+            lock_digest=device.lock_digest,
+            planted=verdict.findings,
+            signals=signals,
+            unexpected=verdict.unexpected,
+            faults=faults,
+            balances=balances,
+            mails=tuple(mails),
+            report=str(report),
+            seconds=self.watch.seconds,
+            peak_rss_mb=self.peak_mb,
+        )
+
+    def _night(self, day: int) -> datetime:
+        """The night in which day number `day` begins."""
+        return datetime.combine(self.play.on(day), NIGHT)
+
+
+def balance_of(edge: DemoEdge, sent: int, counted: Mapping[str, int]) -> EdgeBalance:
+    """The two equations of an edge: its own counts, and what the centre counts of its windows."""
+    status = edge.status()
+    cases, windows = status["balance"], status["windows"]
+    names = set(EdgeBalance.model_fields) & set(cases)
+    return EdgeBalance(
+        site=edge.site.code,
+        sent=sent,
+        **{name: cases[name] for name in names},
+        produced=windows["produced"],
+        stored=counted["stored"],
+        quarantined=counted["quarantined"],
+        on_edge=windows["unsent"] + windows["dead"],
+    )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+
+
+def _stay_up(parts: Deployment, console: Console, *, open_browser: bool) -> None:
+    """Say where everything is, and wait for Ctrl-C."""
+    console.print(f"Dashboard: {parts.central.url}", style="bold")
+    for person in parts.people:
+        console.print(f"  {person.name} / {person.password}  ({person.full_name}, {person.role})")
+    console.print(f"Mail: {parts.central.mailbox}\nCtrl-C stops everything.")
+    if open_browser:
+        webbrowser.open(parts.central.url)
+    try:
+        parts.supervisor.until(lambda: False, "Ctrl-C", within_s=math.inf, poll_s=0.5)
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """SIGTERM ends the demonstration the way Ctrl-C does: children first."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
