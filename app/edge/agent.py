@@ -77,6 +77,7 @@ class Agent:
             settings.enrolment_code_file,
             _back_off(),
         )
+        self._retention = timedelta(days=settings.retention_days)
         self._as_of: datetime | None = None
         self._caught_up = -CATCH_UP_S
         self._port = 0
@@ -111,8 +112,10 @@ class Agent:
         changed = self._lock.prove_if_due(today) | self._lock.score_sentinels_if_due(today)
         self._take_labels()
         if (identity := self._enrolled()) is not None:
+            self._catch_up_if_due()
             self._close(identity, now, lock_changed=changed)
-            self._send()
+            self._uplink.send_due()
+            self._journal.do(lambda db: uplink.forget_old(db, self._retention))
         self._as_of = now
 
     def status(self) -> dict[str, Any]:
@@ -172,13 +175,10 @@ class Agent:
         if lock_changed and self._lock.state == BROKEN and manifest is not None:
             self._journal.do(lambda db: windows.announce_lock(db, closing, manifest))
 
-    def _send(self) -> None:
+    def _catch_up_if_due(self) -> None:
         if clock.elapsed() - self._caught_up >= CATCH_UP_S and self._uplink.back_off.is_over:
             self._caught_up = clock.elapsed()
             self._uplink.catch_up()
-        self._uplink.send_due()
-        keep = timedelta(days=self._settings.retention_days)
-        self._journal.do(lambda db: uplink.forget_old(db, keep))
 
     def _closing(self, identity: Identity, now: datetime) -> Closing:
         offset = self._uplink.clock_offset

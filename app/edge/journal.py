@@ -24,7 +24,7 @@ from app.errors import AppError
 
 FORMAT = 1
 LARGEST_BATCH = 512
-LINGER_S = 0.01  # how long the first of a batch waits for company
+LINGER_S = 0.002  # how long the first of a batch waits for company
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 

@@ -62,7 +62,7 @@ def seal(
     """Chain, sign and keep one window; its sequence."""
     sequence, previous = _chain(db, closing.epoch)
     since = _midnight(start, closing.zone)
-    tables["balance"] = _balance(db, len(members) if members is not None else count)
+    tables["balance"] = _balance(db, sequence, len(members) if members is not None else count)
     if stream == "cases":
         tables["reasons"] = _reasons(db)
         tables["latency"] = _latency(db, members)
@@ -120,9 +120,8 @@ def _revision(db: sqlite3.Connection, stream: str, start: datetime) -> int:
     )
 
 
-def _balance(db: sqlite3.Connection, window_cases: int) -> Table:
-    values = balance(db) | {"window_cases": window_cases}
-    values["windows_produced"] += 1  # this one
+def _balance(db: sqlite3.Connection, sequence: int, window_cases: int) -> Table:
+    values = balance(db) | {"window_cases": window_cases, "windows_produced": sequence}
     return Table((("",),), np.array([[values[name] for name in BALANCE]], dtype=np.int64))
 
 

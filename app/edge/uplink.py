@@ -17,6 +17,7 @@ from app import clock
 from app.contracts.exchange import (
     ENROLMENT_DOMAIN,
     RECEIPT_TYPE,
+    DeclareEpoch,
     EnrolmentAnswer,
     EnrolmentRequest,
     Receipt,
@@ -67,6 +68,15 @@ class Identity:
         set_meta(db, "identity", json.dumps({n: getattr(self, n) for n in self.__slots__}))
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A window on its way: exact bytes."""
+
+    sequence: int
+    digest: str
+    raw: bytes
+
+
 @dataclass(slots=True)
 class Uplink:
     """The outbound side. Nothing ever listens for the centre."""
@@ -113,7 +123,7 @@ class Uplink:
             if identity.state not in SENDING and not self._may_send(identity):
                 break
             found = self.journal.do(oldest_unsent)
-            if found is None or not self._send(identity, *found):
+            if found is None or not self._send(identity, found):
                 break
             sent += 1
         return sent
@@ -149,24 +159,24 @@ class Uplink:
         self.back_off.succeeded()
         return identity
 
-    def _send(self, identity: Identity, sequence: int, digest: str, raw: bytes) -> bool:
+    def _send(self, identity: Identity, window: Outgoing) -> bool:
         asked = clock.now()
-        answer = self._ask("POST", "/edge/v1/windows", raw, edge_id=identity.edge_id)
+        answer = self._ask("POST", "/edge/v1/windows", window.raw, edge_id=identity.edge_id)
         if answer is None:
             return False
         if answer.status in PERMANENT:
             reason = PERMANENT[answer.status]
-            log.error("window.refused", sequence=sequence, status=answer.status, reason=reason)
-            self.journal.do(lambda db: bury(db, identity.epoch, sequence, reason))
+            log.error("window.refused", sequence=window.sequence, status=answer.status)
+            self.journal.do(lambda db: bury(db, window.digest, reason))
             self.trouble = reason
             return True
         if not self._is_fine(answer):
             return False
         receipt = self._accept(identity, answer.body, asked)
-        return receipt is not None and self._names(receipt, sequence, digest)
+        return receipt is not None and self._names(receipt, window)
 
-    def _names(self, receipt: Receipt, sequence: int, digest: str) -> bool:
-        named = any(w.sequence == sequence and w.digest == digest for w in receipt.windows)
+    def _names(self, receipt: Receipt, window: Outgoing) -> bool:
+        named = any(w.digest == window.digest for w in receipt.windows)
         if not named:
             self._fail("receipt_for_something_else")
         return named
@@ -187,11 +197,21 @@ class Uplink:
             return None
         self.clock_offset = min(max(receipt.at - clock.now(), timedelta()), receipt.at - asked)
         if not self.journal.do(lambda db: acknowledge(db, receipt, body)):
-            self._fail("journal_behind_centre", PAUSE_S)
+            self._begin_epoch(identity)
             return None
         self.back_off.succeeded()
         self.trouble = ""
         return receipt
+
+    def _begin_epoch(self, identity: Identity) -> None:
+        """Our journal is an old copy: number from 1 again, in an epoch the centre knows of."""
+        log.error("journal.behind_centre")
+        declared = DeclareEpoch(epoch=identity.epoch + 1, reason="journal_rolled_back")
+        content = declared.model_dump_json().encode()
+        kind = "application/json"
+        answer = self._ask("POST", "/edge/v1/epoch", content, kind, identity.edge_id)
+        if self._identify(answer, identity) is None:
+            self._fail("journal_behind_centre", PAUSE_S)
 
     def _is_fine(self, answer: Answer) -> bool:
         if answer.status == 200:
@@ -223,13 +243,13 @@ class Uplink:
         self.back_off.failed(at_least_s)
 
 
-def oldest_unsent(db: sqlite3.Connection) -> tuple[int, str, bytes] | None:
-    """Sequence, digest and exact bytes of the next window to send."""
+def oldest_unsent(db: sqlite3.Connection) -> Outgoing | None:
+    """The next window to send."""
     row = db.execute(
         "SELECT sequence, digest, raw FROM windows WHERE state = 'unsent' AND raw IS NOT NULL"
         " ORDER BY epoch, sequence LIMIT 1"
     ).fetchone()
-    return (int(row[0]), str(row[1]), bytes(row[2])) if row else None
+    return Outgoing(int(row[0]), str(row[1]), bytes(row[2])) if row else None
 
 
 def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:
@@ -241,14 +261,12 @@ def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:
     for window in receipt.windows:
         db.execute(
             "UPDATE windows SET state = 'acknowledged', outcome = ?, reason = ?, settled = ?,"
-            " receipt = ? WHERE epoch = ? AND sequence = ? AND digest = ? AND state = 'unsent'",
+            " receipt = ? WHERE digest = ? AND state = 'unsent'",
             (
                 window.outcome,
                 window.reason,
                 int(clock.now().timestamp()),
                 body,
-                receipt.epoch,
-                window.sequence,
                 window.digest,
             ),
         )
@@ -266,12 +284,12 @@ def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:
     return bool(receipt.acked_through <= ours)
 
 
-def bury(db: sqlite3.Connection, epoch: int, sequence: int, reason: str) -> None:
+def bury(db: sqlite3.Connection, digest: str, reason: str) -> None:
     """Set a window aside that the centre will never take; it stays readable."""
     db.execute(
         "UPDATE windows SET state = 'dead', outcome = 'refused', reason = ?, settled = ?"
-        " WHERE epoch = ? AND sequence = ?",
-        (reason, int(clock.now().timestamp()), epoch, sequence),
+        " WHERE digest = ?",
+        (reason, int(clock.now().timestamp()), digest),
     )
 
 
@@ -286,9 +304,6 @@ def forget_old(db: sqlite3.Connection, retention: timedelta) -> None:
 
 def _lacking(receipt: Receipt) -> list[tuple[int, int]]:
     """Sequences, as inclusive pairs, that the centre does not have."""
-    known = max(
-        receipt.acked_through,
-        *(last + 1 for _, last in receipt.gaps),
-        *(window.sequence for window in receipt.windows),
-    )
+    above = [last + 1 for _, last in receipt.gaps] + [w.sequence for w in receipt.windows]
+    known = max([receipt.acked_through, *above])
     return [*receipt.gaps, (known + 1, 2**62)]
