@@ -160,6 +160,25 @@ def test_with_every_case_labelled_post_stratification_is_counting() -> None:
     assert area.standard_error == pytest.approx([0.0])
 
 
+def test_the_error_of_the_weighted_area_propagates_that_of_each_bin() -> None:
+    cases, labelled = np.array([900.0, 600.0, 500.0]), np.array([90.0, 60.0, 200.0])
+    positive = np.array([9.0, 12.0, 120.0])
+    audit = Audit(cases, labelled, positive)
+
+    step = 1e-4
+    slopes = [
+        (
+            auc_post_stratified(Audit(cases, labelled, positive + step * bin_)).value
+            - auc_post_stratified(Audit(cases, labelled, positive - step * bin_)).value
+        )
+        / (2 * step / labelled[i])
+        for i, bin_ in enumerate(np.eye(3))
+    ]
+
+    expected = np.sqrt((np.square(slopes) * audit.rate_variance).sum())
+    assert auc_post_stratified(audit).standard_error == pytest.approx(expected, rel=1e-5)
+
+
 # Invariances and behaviour -------------------------------------------------------------------
 
 

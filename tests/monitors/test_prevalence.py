@@ -129,6 +129,16 @@ def test_the_ends_of_the_interval_lie_at_the_quantile_of_the_likelihood_ratio() 
     assert float(result.high - result.low) == pytest.approx(2 * half, rel=0.05)
 
 
+def test_with_two_bins_likelihood_and_flag_rate_are_the_same_estimate() -> None:
+    classes, current = Classes([9000, 1000], [400, 1600]), [7800, 2200]
+
+    likelihood, flags = mlls(classes, current), bbse(classes, current, 1)
+
+    assert likelihood.value == pytest.approx(float(flags.value), rel=1e-3)
+    assert likelihood.standard_error == pytest.approx(float(flags.standard_error), rel=1e-3)
+    assert likelihood.low == pytest.approx(float(flags.low), rel=0.01)
+
+
 def test_a_smaller_reference_and_a_day_effect_widen_the_interval() -> None:
     current = a_mixture(0.12, n=1000)
 

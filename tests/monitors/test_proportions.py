@@ -104,6 +104,13 @@ def test_the_predictive_distribution_is_scipys() -> None:
     assert tails.lower == pytest.approx(theirs.cdf(x - 1) + theirs.pmf(x) / 2, rel=1e-8)
 
 
+def test_the_shapes_have_the_rate_and_the_correlation_asked_for() -> None:
+    null = beta_binomial(0.02, 0.1)
+
+    assert null.a / (null.a + null.b) == pytest.approx(0.02)
+    assert 1 / (null.a + null.b + 1) == pytest.approx(0.1)
+
+
 def test_without_correlation_the_predictive_distribution_is_binomial() -> None:
     tails = beta_binomial_tails(5, 50, beta_binomial(0.1, 0.0))
 

@@ -160,6 +160,7 @@ def test_the_normal_scores_see_a_spread_that_no_mean_shows() -> None:
 
     assert result.spread == pytest.approx(1.05**2 - 1, rel=0.2)
     assert abs(result.z_shift) < 1e-6 * result.z_spread
+    assert result.z_spread == pytest.approx((1.05**2 - 1) / np.sqrt(2 * 2e-6), rel=0.1)
 
 
 # Invariances ---------------------------------------------------------------------------------
@@ -257,6 +258,13 @@ def test_moving_every_case_by_one_bin_costs_the_width_of_a_bin() -> None:
     assert (result.low, result.high) == pytest.approx((0.0, 10.0))
 
 
+def test_distribution_functions_that_cross_inside_a_bin_are_integrated_exactly() -> None:
+    # By hand: differences 0, 1/4, -1/4, 0 at the edges; areas 1/8 + 1/8 + 1/8.
+    result = wasserstein(pair([2, 4, 2], [4, 0, 4]), [0.0, 1.0, 2.0, 3.0])
+
+    assert result.value == pytest.approx(0.375)
+
+
 def test_cases_under_and_over_stand_at_the_outer_edges() -> None:
     result = wasserstein(pair([10, 0, 0, 0], [0, 0, 0, 10]), [0.0, 2.0, 7.0])
 
@@ -327,6 +335,12 @@ def test_the_intra_window_correlation_of_beta_binomial_days_is_found() -> None:
     found = intraclass_correlation(np.stack([positive, 200 - positive], axis=-1))
 
     assert found == pytest.approx(1 / 21, rel=0.1)
+
+
+def test_the_intra_window_correlation_of_two_small_windows_is_its_formula() -> None:
+    # By hand: mean squares 1 between and 1/2 within, 4 cases each: (1 - 1/2) / (1 + 3/2).
+    assert intraclass_correlation([[3, 1], [1, 3]]) == pytest.approx(0.2)
+    assert intraclass_correlation([[4, 0], [0, 4]]) == pytest.approx(1.0)
 
 
 def test_windows_that_agree_on_one_bin_have_no_correlation() -> None:
