@@ -57,6 +57,7 @@ RATE_ERROR = 0.1  # log odds: how closely "the true rate did not move" binds
 NOISE = np.array([0.0, 0.5, 0.9])  # of the lowest and highest P(label | score), what is misreading
 READ_GAIN = np.array([0.5, 1.0, 2.0])  # effect on fixed images per effect on labels given the score
 ACCEPTABLE = 1e-3
+KEEPING = 0.6  # posterior at which a name once given is kept: names should not flicker
 LEAST_LABELS = 30
 UNKNOWN_DIRECTION = -20.0  # log evidence of prevalence where no label-shift direction is known
 DEFAULT_RATE = 0.15  # positive rate where no labels tell it
@@ -120,10 +121,12 @@ def attribute(
     reads: Reads | None,
     events: Mapping[str, float],
     naming_probability: float,
+    named: tuple[str, ...] = (),
 ) -> Verdict:
     """The posterior over cause sets, and the set that may be named.
 
     events : log prior odds that registered events near the change date add, by cause.
+    named : the set that was named before; it stays named while it is the more likely by far.
     """
     if labels is not None and labels.labelled.sum() < LEAST_LABELS:
         labels = None
@@ -139,7 +142,7 @@ def attribute(
     support = _support(top, dict(zip(evidence, posterior, strict=True)))
     nameable = (
         bool(top)
-        and support >= naming_probability
+        and support >= (KEEPING if top == named else naming_probability)
         and not _lacks(top, labels, reads)
         and parts.acceptable(top)
     )

@@ -35,11 +35,11 @@ class BlockEvidence:
 def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, BlockEvidence]:
     """The evidence of every window in every block, scaled by how its stratum really varies."""
     found = {}
-    for b, (name, basis) in enumerate(reference.bases.items()):
+    for name, basis in reference.bases.items():
         value, variance, share = coordinates(
             reference.null, basis, windows.n, windows.mean, windows.unit
         )
-        factor = reference.scale[windows.unit, b][:, None] ** 2
+        factor = reference.scale[name][windows.unit] ** 2
         variance, share = variance * factor, share * factor
         z, part = block_z(basis, value, variance, share)
         evidence = shift_evidence(z, Z_FOR_95 * np.sqrt(part))

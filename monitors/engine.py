@@ -265,7 +265,8 @@ class _Walk:
             since = day - incident.views[-1][0]
             due = NEWS_DAYS if news & incident.sites else self.plan.reassess_days
             if since >= due:
-                view = assess(self.plan, self._seen(day), incident.sites)
+                named = incident.views[-1][1].verdict.causes
+                view = assess(self.plan, self._seen(day), incident.sites, named)
                 incident.views.append((day, view))
 
     def _seen(self, day: int) -> Seen:

@@ -85,8 +85,8 @@ class Assessment:
     verdict: Verdict
 
 
-def assess(plan: Plan, seen: Seen, sites: set[str]) -> Assessment:
-    """Date, localise and attribute what happened at `sites`."""
+def assess(plan: Plan, seen: Seen, sites: set[str], named: tuple[str, ...] = ()) -> Assessment:
+    """Date, localise and attribute what happened at `sites`; `named` is the cause so far."""
     every = units_at(seen.reference, sites)
     change, by_cases = _date(seen, sites, every)
     units = affected(seen, every, change.day) if by_cases else every[:0]
@@ -99,6 +99,7 @@ def assess(plan: Plan, seen: Seen, sites: set[str]) -> Assessment:
         _reads(seen, sites, change.day),
         _events(seen, sites, change),
         plan.naming_probability,
+        named,
     )
     return Assessment(change, units, _readers(seen, sites, since), verdict)
 
@@ -109,7 +110,7 @@ def units_at(reference: Reference, sites: set[str]) -> IntArray:
 
 
 def strongest(seen: Seen, sites: set[str], by_labels: bool) -> set[str]:
-    """The one site of `sites` that moved most; all of them if none did on its own."""
+    """The one site of `sites` that moved most; all of them if no one stands out."""
     size: dict[str, float] = {}
     for site in sorted(sites):
         change = _label_date(seen, {site}) if by_labels else _case_date(seen, {site})
@@ -118,7 +119,8 @@ def strongest(seen: Seen, sites: set[str], by_labels: bool) -> set[str]:
     if not size:
         return sites
     best = max(size, key=lambda site: (size[site], site))
-    return {best} if size[best] > CLEARLY else sites
+    stands_out = size[best] > CLEARLY or 2 * size[best] > sum(size.values())
+    return {best} if stands_out else sites
 
 
 def same_change(seen: Seen, first: set[str], since: int, second: set[str]) -> bool:
@@ -194,7 +196,7 @@ def _whitened(seen: Seen, which: IntArray) -> tuple[FloatArray, FloatArray]:
     value, variance, _ = coordinates(
         reference.null, reference.joint, w.n[which], w.mean[which], w.unit[which]
     )
-    return value, variance * (reference.scale[w.unit[which]].max(axis=1) ** 2)[:, None]
+    return value, variance * reference.joint_scale[w.unit[which]] ** 2
 
 
 def _label_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
@@ -254,8 +256,9 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
     inside = np.ix_(members, members)
     sd = np.sqrt(np.diag(null.within))[members]
     correlation = null.within[inside] / np.outer(sd, sd)
-    scale = float((by_unit[known] @ reference.scale[known].max(axis=1)) ** 2)
-    covariance = (within * correlation + between * null.between[inside] / np.outer(sd, sd)) * scale
+    scale = by_unit[known] @ reference.entry_scale[known][:, members]
+    covariance = within * correlation + between * null.between[inside] / np.outer(sd, sd)
+    covariance = covariance * np.outer(scale, scale)
     blocks = reference.schema.joint.blocks
     first, last = blocks["acquisition"].start, blocks["acquisition_square"].stop
     shift = reference.shift

@@ -37,6 +37,8 @@ BLOCKS = {
 }
 LEAST_DOF = 200  # of second moments, for a covariance within days
 FEW_POSITIVES = 30  # reference positives below which no label-shift direction is estimated
+WILD = 8.0  # a reference z counts for no more in a scale
+TRUST = 10.0  # windows that the pooled model counts for in a stratum's own scale
 COHORT_WEIGHT = 100.0  # labels that the validation cohort counts for in P(label | score bin)
 MERGED_GROUP = "fleet"
 
@@ -76,8 +78,9 @@ class Shift:
 class Reference:
     """Everything `evaluate` compares with. Built once, then frozen.
 
-    until : first day that is not part of it. units : the watched strata. scale : (U, blocks) and
-    group_scale : (groups, blocks) by how much more windows vary than the model says, >= 1.
+    until : first day that is not part of it. units : the watched strata. scale : by block (U, K),
+    joint_scale (U, d) and group_scale (groups, blocks): by how much more the windows of a stratum
+    or group vary than the pooled model says, >= 1. entry_scale : (U, p) the same for phi itself.
     prevalence, score_mix : by site; score_mix (merged label bins,) of all cases.
     """
 
@@ -89,7 +92,9 @@ class Reference:
     null: NullModel
     bases: dict[str, Basis]
     joint: Basis
-    scale: FloatArray
+    scale: dict[str, FloatArray]
+    joint_scale: FloatArray
+    entry_scale: FloatArray
     groups: tuple[tuple[str, IntArray], ...]
     group_scale: FloatArray
     shift: Shift | None
@@ -104,7 +109,7 @@ class Reference:
         """SHA-256 over what was estimated: names the reference."""
         parts = [str(self.until), repr(self.units), repr(self.streams)]
         hashed = hashlib.sha256("\n".join(parts).encode())
-        for array in (self.null.within, self.null.between, self.null.mean, self.scale):
+        for array in (self.null.within, self.null.between, self.null.mean, self.joint_scale):
             hashed.update(np.ascontiguousarray(array).tobytes())
         if self.labels is not None:
             hashed.update(np.ascontiguousarray(self.labels.probability).tobytes())
@@ -141,7 +146,8 @@ def build_reference(
     shift = _shift(past, labels, cohort, within)
     bases = _bases(history.schema, null, varies, shift)
     groups = _groups(units)
-    scale = _scale(null, bases, windows, len(units))
+    joint = _joint_basis(history.schema, null, varies, shift)
+    scale = {name: _scale(null, basis, windows) for name, basis in bases.items()}
     counts = np.bincount(windows.unit, minlength=len(units))
     return Reference(
         until=until,
@@ -151,8 +157,10 @@ def build_reference(
         windows=counts,
         null=null,
         bases=bases,
-        joint=_joint_basis(history.schema, null, varies, shift),
+        joint=joint,
         scale=scale,
+        joint_scale=_scale(null, joint, windows),
+        entry_scale=_entry_scale(bases, scale, len(units), history.schema.joint.size),
         groups=groups,
         group_scale=_group_scale(null, bases, windows, groups, scale),
         shift=shift,
@@ -364,20 +372,31 @@ def block_z(
     return np.column_stack([along, z]), np.column_stack([part, share])
 
 
-def _scale(
-    null: NullModel, bases: dict[str, Basis], windows: CaseWindows, units: int
+def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
+    """Root mean square (U, K) of each stratum's reference z, at least 1.
+
+    Strata share one covariance. Where a scanner stands far from the others, its squares and
+    clipped values vary more than theirs; here that is found and allowed for.
+    """
+    units = len(null.cases)
+    value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+    own = np.maximum(1 - windows.n / null.cases[windows.unit], 0.5)[:, None]
+    square = np.minimum(value**2 / ((variance - reference) * own), WILD**2)
+    total = np.zeros((units, basis.size))
+    np.add.at(total, windows.unit, square)
+    count = np.bincount(windows.unit, minlength=units)[:, None]
+    return np.asarray(np.sqrt(np.maximum((total + TRUST) / (count + TRUST), 1)))
+
+
+def _entry_scale(
+    bases: dict[str, Basis], scale: dict[str, FloatArray], units: int, size: int
 ) -> FloatArray:
-    """Root mean square of in-sample z per unit and block, at least 1."""
-    scale = np.ones((units, len(bases)))
-    share = windows.n / null.cases[windows.unit]
-    for b, basis in enumerate(bases.values()):
-        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
-        z = value / np.sqrt((variance - reference) * np.maximum(1 - share, 0.5)[:, None])
-        square = (np.clip(z, -CLIP, CLIP) ** 2).mean(axis=1)
-        count = np.bincount(windows.unit, minlength=units)
-        mean = np.bincount(windows.unit, square, units) / np.maximum(count, 1)
-        scale[:, b] = np.sqrt(np.maximum(mean, 1))
-    return scale
+    """Scale (U, p) of single entries of phi: those coordinates of each block that are entries."""
+    found = np.ones((units, size))
+    for name, basis in bases.items():
+        single = basis.projection[:, basis.whitened :]
+        found[:, single.argmax(axis=0)] = scale[name][:, basis.whitened :]
+    return found
 
 
 def combine(
@@ -397,13 +416,13 @@ def _group_scale(
     bases: dict[str, Basis],
     windows: CaseWindows,
     groups: tuple[tuple[str, IntArray], ...],
-    scale: FloatArray,
+    scale: dict[str, FloatArray],
 ) -> FloatArray:
     """As `_scale` for groups: strata may share their good and bad days."""
     result = np.ones((len(groups), len(bases)))
-    for b, basis in enumerate(bases.values()):
+    for b, (name, basis) in enumerate(bases.items()):
         value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
-        variance = (variance - reference) * scale[windows.unit, b][:, None] ** 2
+        variance = (variance - reference) * scale[name][windows.unit] ** 2
         for g, (_, members) in enumerate(groups):
             squares = []
             inside = np.isin(windows.unit, members)
