@@ -115,14 +115,10 @@ class Performance:
     def _approve_reference(self, device: Device) -> None:
         """An analyst proposes what was seen up to the reference end; another person approves."""
         _, analyst, approver = self.parts.people
-        url = self.parts.central.url
-        until = str(self.play.reference_end)
-        with Api(url, analyst) as api:
-            made = api.post(
-                "/api/v1/references", {"lock_digest": device.lock_digest, "until": until}
-            )
-        with Api(url, approver) as api:
-            api.post(f"/api/v1/references/{made['id']}/approval", {})
+        with Api(self.parts.central.url, analyst) as api:
+            number = api.propose_reference(device.lock_digest, self.play.reference_end)
+        with Api(self.parts.central.url, approver) as api:
+            api.approve_reference(number)
 
     def _conclude(self, device: Device, sent: Mapping[str, int]) -> Summary:
         last = self.play.on(self.play.days + AFTERWARDS_DAYS)

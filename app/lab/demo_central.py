@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from app.contracts.signals import Signal
 from app.lab.demo_edges import HOST
 from app.lab.demo_processes import DemoFailed
+from app.lab.demo_scenario import Site
 
 ANSWER_WITHIN_S = 120.0
 RECIPIENT = "drift-watch@manufacturer.example"
@@ -148,6 +149,29 @@ class Api:
         """Whether every job due by then is done and all mail is out."""
         found = self.get(f"/api/v1/jobs/settled?upto={quote(upto.isoformat())}")
         return bool(found["settled"])
+
+    def add(self, person: Colleague) -> None:
+        """Add a person."""
+        names = ("name", "full_name", "role", "password")
+        self.post("/api/v1/accounts", {name: getattr(person, name) for name in names})
+
+    def register(self, bundle: Path) -> None:
+        """Register the device version of a bundle by its signed manifest."""
+        self.content("POST", "/api/v1/device-versions", (bundle / "manifest.sig").read_bytes())
+
+    def add_site(self, site: Site) -> None:
+        """Add a hospital."""
+        body = {"id": site.code, "name": site.name, "timezone": site.time_zone}
+        self.post("/api/v1/sites", body)
+
+    def propose_reference(self, lock_digest: str, until: date) -> str:
+        """Freeze a reference candidate of everything up to `until`; its number."""
+        body = {"lock_digest": lock_digest, "until": str(until)}
+        return str(self.post("/api/v1/references", body)["id"])
+
+    def approve_reference(self, number: str) -> None:
+        """Put a candidate in force, as another person than proposed it."""
+        self.post(f"/api/v1/references/{number}/approval", {})
 
     def approve_edge(self, edge_id: str, fingerprint: str) -> None:
         """Let an edge in whose fingerprint, as the hospital sees it, is this one."""

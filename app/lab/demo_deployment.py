@@ -77,12 +77,16 @@ class Deployment:
         self.supervisor.start("central", "central", "serve", "--with-worker", *config)
         with Api(self.central.url) as nobody:
             self.supervisor.until(nobody.is_up, "the central service", START_WITHIN_S)
-        for person in self.people:
-            self._add(person, config)
+        administrator, *others = self.people
+        self._add(administrator, config)
         self.supervisor.call("central", "recipient", "add", RECIPIENT, *config)
-        self.supervisor.call("central", "device", "register", str(device.bundle), *config)
+        with Api(self.central.url, administrator) as api:
+            for person in others:
+                api.add(person)
+            api.register(device.bundle)
 
     def _add(self, person: Colleague, config: Sequence[str]) -> None:
+        """Add the first person, from the console: nobody can log in yet."""
         password = self.run / "password"
         password.write_text(person.password)
         self.supervisor.call(
