@@ -135,7 +135,7 @@ class Receiver:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit = self._settings.largest_object_mb * MEGABYTE
         connection.recv = partial(_bounded_receive, connection, limit, self._count)
-        connection.since_message = 0
+        connection.since_message, connection.is_over_limit = 0, False
 
     def _rejected(self, _event: Any) -> None:
         self._count("association", "rejected")
@@ -203,8 +203,11 @@ def _bounded_receive(
     connection: Any, object_limit: int, tally: Callable[[str, str], None], size: int
 ) -> bytearray:
     """`AssociationSocket.recv` with a limit, and with reads larger than its 4 KiB."""
+    if connection.is_over_limit:
+        return bytearray()  # as if the peer had closed
     connection.since_message += size
     if size > PDU_LIMIT or connection.since_message > object_limit:
+        connection.is_over_limit = True
         tally("association", "too_large")
         raise OSError("more bytes announced than are taken")
     data = bytearray(size)
