@@ -307,7 +307,7 @@ def comparison(
     ]
     words = wording.characteristic(name)
     return Comparison(
-        title=f"{wording.sentence_case(words)}: reference against since {since.isoformat()}",
+        title=f"{wording.sentence_case(words)}, reference period and since {since.isoformat()}",
         caption=(
             f"Grey: reference period. Blue: since {since.isoformat()}. All panels share both axes."
         ),

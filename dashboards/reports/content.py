@@ -253,7 +253,7 @@ def _compared(compared: stored.Comparison, proof: SignalEvidence, scope: Scope) 
         f"{a:.4g} to {b:.4g}" for a, b in zip(compared.edges, compared.edges[1:], strict=False)
     )
     return Comparison(
-        title=f"{sentence_case(words)}: reference against since {since}",
+        title=f"{sentence_case(words)}, reference period and since {since}",
         caption=f"Grey: reference period. Blue: since {since}. {scope.words}.",
         unit=f"{words}, {compared.unit}" if compared.unit not in {"", "1"} else words,
         bins=bins,
