@@ -75,6 +75,26 @@ class SentinelReads:
     sites: tuple[str, ...]
     readers: tuple[str, ...]
 
+    @classmethod
+    def of_rows(cls, reads: SentinelReads) -> SentinelReads:
+        """Rows that may hold a read and a score at once, taken apart: first reads, then scores."""
+        read = np.flatnonzero(reads.label >= 0)
+        scored = np.flatnonzero(np.isfinite(reads.score))
+        both = np.concatenate([read, scored])
+        label, score = reads.label[both], reads.score[both]
+        label[read.size :] = -1
+        score[: read.size] = np.nan
+        return cls(
+            reads.site[both],
+            reads.reader[both],
+            reads.day[both],
+            reads.image[both],
+            label,
+            score,
+            reads.sites,
+            reads.readers,
+        )
+
 
 def to_history(
     schema: Schema,
