@@ -81,7 +81,7 @@ def heat_map_image(source: Dataset, heat: FloatArray, manifest: Manifest) -> Dat
         instance_number=1,
         manufacturer="lockwatch",
         manufacturer_model_name=manifest.device,
-        software_versions=(manifest.version,),
+        software_versions=manifest.version,
         device_serial_number=manifest.lock_digest[:16],
         patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -137,7 +137,7 @@ def priority_message(source: Dataset, result: CaseResult, manifest: Manifest) ->
         f"|||AA|||P|||{at}|||{algorithm}",
     ]
     for i, (stage, score) in enumerate(sorted(result.scores.items()), start=2):
-        segments.append(f"OBX|{i}|NM|{stage}^Score^99LOCKWATCH||{score:.3f}|1^no units^UCUM||||P")
+        segments.append(f"OBX|{i}|NM|{stage}^Score^99LOCKWATCH||{score:.3f}|1^no units^UCUM|||||P")
     last = len(segments) - 6
     segments += [
         f"OBX|{last + 1}|ST|110180^Study Instance UID^DCM||{hl7(source.StudyInstanceUID)}||||||P",
