@@ -156,7 +156,7 @@ def _start(
     try:
         programs = _reachable_programs(_programs(data), account, shelter)
         if not (data / "PG_VERSION").exists():
-            _initialise(programs, data, account)
+            _initialise(programs, data, account, is_durable=settings.get("fsync") != "off")
         _write_access_rules(data, account)
         _clear_stale_pid_file(data)
         server = EmbeddedPostgres(socket, _spawn(programs, home, socket, account, settings), lock)
@@ -218,7 +218,7 @@ def _identity(account: _Account) -> dict[str, Any]:
     return {**environment, "user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def _initialise(programs: Path, data: Path, account: _Account) -> None:
+def _initialise(programs: Path, data: Path, account: _Account, *, is_durable: bool) -> None:
     if data.exists():  # a first start that did not get to its end
         shutil.rmtree(data)
     data.mkdir(mode=0o700)
@@ -227,6 +227,7 @@ def _initialise(programs: Path, data: Path, account: _Account) -> None:
         [
             *(programs / "initdb", "-D", data, "-U", ROLE, "-A", "peer"),
             *("--encoding=UTF8", "--no-locale", "--no-instructions"),
+            *(() if is_durable else ("--no-sync",)),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -384,9 +385,12 @@ def _may_enter(path: Path, account: _Account) -> bool:
 
 
 def _socket_directory(home: Path, account: _Account) -> Path:
-    """A closed directory whose socket path is short enough for the kernel."""
+    """A closed directory whose socket path the kernel can hold and libpq can read.
+
+    libpq takes a comma for the end of one host and the beginning of another.
+    """
     inside = home / "socket"
-    if len(os.fsencode(inside / SOCKET_NAME)) <= LONGEST_SOCKET:
+    if len(os.fsencode(inside / SOCKET_NAME)) <= LONGEST_SOCKET and "," not in str(inside):
         directory = inside
     else:
         name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]

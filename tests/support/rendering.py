@@ -1,0 +1,22 @@
+"""A renderer in a few words, where a test is not about the words."""
+
+from __future__ import annotations
+
+from app.central.alerts.ports import Alert, RenderedMail
+from app.central.renderers import Renderers
+from app.central.reports.ports import DriftReport, RenderedReport
+
+
+class InAFewWords:
+    def alert_mail(self, alert: Alert) -> RenderedMail:
+        words = f"{alert.identifier} {alert.signal.event or alert.signal.stream}"
+        return RenderedMail(words, words, f"<p>{words}</p>")
+
+    def drift_report(
+        self, report: DriftReport, evidence: bytes, input_digest: str
+    ) -> RenderedReport:
+        words = f"{report.number} {input_digest} {len(report.signals)}".encode()
+        return RenderedReport(b"<p>" + words + b"</p>", b"%PDF-1.7 " + words)
+
+
+RENDERERS = Renderers(mail=InAFewWords(), report=InAFewWords())
