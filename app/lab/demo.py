@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import Progress, TimeElapsedColumn
 
 from app.contracts.signals import Signal
 from app.lab import demo_memory
@@ -80,8 +80,8 @@ class Performance:
 
     def run(self, data_dir: Path) -> Summary:
         """Everything from the bundle to the summary."""
-        with self.watch("bundle"), self.console.status("Building the locked device"):
-            device = obtain(data_dir)
+        with self.watch("bundle"):
+            device = self._device(data_dir)
         with self.watch("start"), self.console.status("Starting the service and three edges"):
             self.parts.start(device, self._night(0))
         doors = {edge.site.code: edge.door for edge in self.parts.edges}
@@ -89,6 +89,18 @@ class Performance:
             self._play(traffic, device)
         with self.watch("report"), self.console.status("Writing the report"):
             return self._conclude(device, traffic.sent)
+
+    def _device(self, data_dir: Path) -> Device:
+        with _progress(self.console) as progress:
+            bar = progress.add_task("Locked device", total=1.0)
+            device = obtain(
+                data_dir,
+                progress=lambda what, share: progress.update(
+                    bar, description=f"Locked device: {what}", completed=share
+                ),
+            )
+            progress.update(bar, description="Locked device", completed=1.0)
+        return device
 
     def _play(self, traffic: Traffic, device: Device) -> None:
         begins = self.play.days_reference + ARRIVAL_DAYS
@@ -187,9 +199,7 @@ def balance_of(edge: DemoEdge, sent: int, counted: Mapping[str, int]) -> EdgeBal
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
+    return Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console)
 
 
 def _stay_up(parts: Deployment, console: Console, *, open_browser: bool) -> None:

@@ -6,11 +6,13 @@ device; a bundle is built again only when the code it is made by has changed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import app.device
@@ -19,6 +21,12 @@ from app.device.bundle import open_bundle
 from app.lab.demo_processes import DemoFailed, die_with_parent
 
 RECIPE_SEED = 20260105
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is done."""
+
+
+def silent(_what: str, _share: float) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,16 @@ class Device:
     sentinel_labels: tuple[int, ...]
 
 
-def obtain(folder: Path) -> Device:
+def obtain(folder: Path, *, effort: str = "full", progress: Progress = silent) -> Device:
     """The bundle kept under `folder`; built there first if this code has not built it yet."""
     key_file = folder / "manufacturer.key"
     key = SigningKey.load_or_create(key_file)
-    bundle = folder / f"chest-{_code_digest()[:12]}"
+    bundle = folder / f"chest-{effort}-{_code_digest()[:12]}"
     if not bundle.exists():
-        _build(bundle, key_file)
+        half = bundle.with_suffix(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        _build(half, key_file, effort, progress)
+        half.rename(bundle)
     opened = open_bundle(bundle, [key.public], 1)
     if opened.manifest.sentinel is None:
         raise DemoFailed("the demonstration needs a device with a sentinel set")
@@ -45,20 +56,27 @@ def obtain(folder: Path) -> Device:
     return Device(bundle, key, opened.lock_digest, tuple(int(label) for label in labels))
 
 
-def _build(bundle: Path, key_file: Path) -> None:
-    half = bundle.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
-    # In a process of its own: the training library and its memory go when it is done.
+def _build(folder: Path, key_file: Path, effort: str, progress: Progress) -> None:
+    """Build in a process of its own: the training library and its memory go when it is done."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=die_with_parent) as builder:
-        builder.submit(_train, half, key_file).result()
-    half.rename(bundle)
+    receiver, sender = context.Pipe(duplex=False)
+    builder = context.Process(target=_train, args=(folder, key_file, effort, sender))
+    builder.start()
+    sender.close()
+    with contextlib.suppress(EOFError):
+        while True:
+            progress(*receiver.recv())
+    builder.join()
+    if builder.exitcode != 0:
+        raise DemoFailed(f"building the device ended with exit code {builder.exitcode}")
 
 
-def _train(folder: Path, key_file: Path) -> None:
+def _train(folder: Path, key_file: Path, effort: str, sender: Connection) -> None:
     from app.device.reference.chest.recipe import build
 
-    build(folder, [SigningKey.load_or_create(key_file)], RECIPE_SEED)
+    die_with_parent()
+    keys = [SigningKey.load_or_create(key_file)]
+    build(folder, keys, RECIPE_SEED, effort, lambda what, share: sender.send((what, share)))
 
 
 def _code_digest() -> str:
