@@ -45,7 +45,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.name.endswith(".parquet"):
         return pd.read_parquet(path)
     if path.name.endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path, low_memory=False)
+        return pd.read_csv(path, dtype=str)
     raise ContractError("case_table", f"case table: .csv, .csv.gz or .parquet, got {path.name}")
 
 
@@ -110,8 +110,6 @@ class _Reader:
         if column is None:
             return np.full(len(self.frame), "", dtype=object)
         values = self.frame[column]
-        if pd.api.types.is_float_dtype(values):  # integers with gaps were read as floats
-            values = values.map(lambda v: f"{v:g}", na_action="ignore")
         text = values.astype(object).where(values.notna(), "").astype(str)
         return np.asarray(text.to_numpy(dtype=object))
 

@@ -7,7 +7,7 @@ an embedding; its score is a fixed function of severity and acquisition, its lab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,9 +15,9 @@ import numpy as np
 from app.lab.fitting import Names, fit_schema
 from app.lab.windows import CaseTable, SentinelReads, to_history
 from monitors.errors import DesignError
-from monitors.observations import Event, History, Stratum
-from monitors.schema import FloatArray, IntArray
-from monitors.summaries import Cases
+from monitors.observations import Cohort, Event, History, Stratum
+from monitors.schema import FloatArray, IntArray, Schema
+from monitors.summaries import Cases, joint_vector, score_bin
 
 EPOCH = 739_252  # 2025-01-06, a Monday
 NUMERIC = ("noise", "sharpness", "contrast", "exposure_index", "field_area", "tube_voltage")
@@ -124,6 +124,27 @@ def simulate(fleet: Fleet, seed: int) -> History:
     return to_history(schema, table, reads, events)
 
 
+def simulate_cohort(fleet: Fleet, schema: Schema, seed: int, cases: int = 3000) -> Cohort:
+    """A validation cohort for `schema`: other patients of the same world, with the truth."""
+    days = max(int(cases / fleet.volume / fleet.sites), 1)
+    other = replace(fleet, reference_days=days, monitored_days=1, drifts=())
+    world = _World(other, np.random.default_rng([seed, 2]))
+    world.rng = np.random.default_rng([seed, 3])
+    measured = world.table().cases
+    phi = joint_vector(schema.joint, schema, measured)
+    bins = score_bin(schema, measured.scores[:, 0])
+    counts = np.zeros((2, 1, schema.score_bins), dtype=np.int64)
+    np.add.at(counts[:, 0], (world.truth, bins), 1)
+    classes = [phi[(world.truth == y) & np.isfinite(phi).all(axis=1)] for y in (0, 1)]
+    return Cohort(
+        score_counts=counts,
+        joint_n=np.array([len(c) for c in classes], dtype=np.int64),
+        joint_mean=np.array([c.mean(axis=0) for c in classes]),
+        joint_covariance=np.array([np.cov(c.T) for c in classes]),
+        prevalence=float(world.truth.mean()),
+    )
+
+
 def simulate_cases(fleet: Fleet, seed: int) -> tuple[CaseTable, SentinelReads, tuple[Event, ...]]:
     """Cases, sentinel reads and registered events of one fleet."""
     world = _World(fleet, np.random.default_rng([seed, 2]))
@@ -135,6 +156,7 @@ class _World:
 
     def __init__(self, fleet: Fleet, rng: np.random.Generator) -> None:
         self.fleet, self.rng = fleet, rng
+        self.truth = np.zeros(0, dtype=np.int64)
         self.days = fleet.reference_days + fleet.monitored_days
         self.sites = tuple(f"H{i + 1}" for i in range(fleet.sites))
         self.scanners = tuple(f"S{i + 1}" for i in range(fleet.scanners))
@@ -175,7 +197,7 @@ class _World:
         site, scanner, day = (
             np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape)
         )
-        y = self._truth(site, scanner, day)
+        y = self.truth = self._truth(site, scanner, day)
         severity = self._severity(y, site, scanner, day)
         acquisition = self._acquisition(site, scanner, day)
         score = self._score(severity, acquisition, site, scanner, day)
