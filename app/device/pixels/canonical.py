@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 Image = npt.NDArray[np.float32]
 
@@ -20,20 +21,18 @@ def resampled(
     """
     down = _weights(image.shape[0], spacing_mm[0], rows, to_mm)
     across = _weights(image.shape[1], spacing_mm[1], columns, to_mm)
-    return np.asarray(down @ image @ across.T, dtype=np.float32)
+    return np.asarray((across @ (down @ image).T).T, dtype=np.float32)
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, spacing: float, new_size: int, new_spacing: float) -> Image:
-    """(new_size, size): overlap of a triangle as wide as the coarser pixel with each old pixel."""
+def _weights(size: int, spacing: float, new_size: int, new_spacing: float) -> csr_array:
+    """(new_size, size), sparse: a triangle as wide as the coarser pixel, over the old pixels."""
     old = (np.arange(size) - (size - 1) / 2) * spacing
     new = (np.arange(new_size) - (new_size - 1) / 2) * new_spacing
     new = np.clip(new, old[0], old[-1])
     reach = max(spacing, new_spacing)
     weights = np.maximum(1 - np.abs(np.subtract.outer(new, old)) / reach, 0)
-    matrix: Image = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    matrix.setflags(write=False)
-    return matrix
+    return csr_array((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def reduced(image: Image, factor: int) -> Image:

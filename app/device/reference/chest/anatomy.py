@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.fft import idctn
 
-from app.device.reference.chest.physics import Image, ScannerPhysics
+from app.device.reference.chest.physics import Image, ScannerPhysics, gaussian
 
 SOFT_PER_MM = 0.0175
 BONE_PER_MM = 0.040
@@ -216,20 +217,21 @@ def _texture(
 
 def _field(rng: np.random.Generator, size: tuple[int, int], grain: float) -> Image:
     """A smooth Gaussian random field of unit variance, correlated over about `grain` pixels."""
-    rows, columns = (_upsampling(n, grain) for n in size)
-    noise = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
-    field: Image = rows @ noise @ columns.T
-    return field
+    spectrum = _spectrum(*size, grain)
+    rows, columns = spectrum.shape
+    coefficients = np.zeros(size, dtype=np.float32)
+    coefficients[:rows, :columns] = rng.standard_normal(spectrum.shape, dtype=np.float32) * spectrum
+    return np.asarray(idctn(coefficients, norm="ortho"))
 
 
 @lru_cache(maxsize=64)
-def _upsampling(size: int, grain: float) -> Image:
-    """(size, coarse) Gaussian interpolation with rows of unit square sum."""
-    centres = np.arange(-grain, size + grain, grain)
-    weights = np.exp(-0.5 * (np.subtract.outer(np.arange(size), centres) / (0.6 * grain)) ** 2)
-    matrix: Image = (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
-    matrix.setflags(write=False)
-    return matrix
+def _spectrum(rows: int, columns: int, grain: float) -> Image:
+    """Standard deviations of the low cosine coefficients; the others are negligible."""
+    highest = int(1.2 * max(rows, columns) / grain) + 1
+    transfer = gaussian(rows, columns, 0.6 * grain)[:highest, :highest]
+    spectrum: Image = transfer * np.float32(np.sqrt(rows * columns / (transfer**2).sum()))
+    spectrum.setflags(write=False)
+    return spectrum
 
 
 def _opacity(grid: _Grid, opacities: tuple[Opacity, ...]) -> Image:

@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import dctn, idctn
 
 Image = npt.NDArray[np.floating[Any]]  # float32 throughout
 
+DENOISE_MM, EQUALISE_MM = 2.6, 60.0  # sigma of the smoothed images
+SCATTER_MM = 35.0  # how far scattered radiation spreads
 TARGET_KERMA_UGY = 2.5  # detector air kerma at which `quanta` applies; exposure index 250
 
 
@@ -125,20 +128,17 @@ def processing_change(physics: ScannerPhysics) -> ScannerPhysics:
 
 
 @lru_cache(maxsize=256)
-def blur_matrix(size: int, sigma: float) -> Image:
-    """Gaussian blur along one axis as a (size, size) matrix; rows sum to 1, so borders hold."""
-    distance = np.subtract.outer(np.arange(size), np.arange(size))
-    weights = np.exp(-0.5 * (distance / max(sigma, 1e-3)) ** 2)
-    matrix: Image = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    matrix.setflags(write=False)
-    return matrix
+def gaussian(rows: int, columns: int, sigma: float) -> Image:
+    """Transfer function of a Gaussian blur of `sigma` pixels on cosine coefficients."""
+    down, across = (np.exp(-0.5 * (sigma * np.pi * np.arange(n) / n) ** 2) for n in (rows, columns))
+    transfer: Image = np.outer(down, across).astype(np.float32)
+    transfer.setflags(write=False)
+    return transfer
 
 
-def blurred(image: Image, sigma: float) -> Image:
-    """`image` with a Gaussian blur of `sigma` pixels."""
-    rows, columns = image.shape
-    smooth: Image = blur_matrix(rows, sigma) @ image @ blur_matrix(columns, sigma).T
-    return smooth
+def filtered(image: Image, transfer: Image) -> Image:
+    """`image` through a linear filter, mirrored at its borders (cosine transform)."""
+    return np.asarray(idctn(dctn(image, norm="ortho") * transfer, norm="ortho"))
 
 
 def detect(
@@ -154,11 +154,13 @@ def detect(
     level = np.float32(np.quantile(inside[::7], 0.3)) if inside.size > 7 else np.float32(0)
     primary = np.exp(level - attenuation) * np.float32(kerma)
     np.minimum(primary, 8.0, out=primary)  # direct beam: the detector saturates
-    scattered = blurred(primary, 35.0 / physics.spacing_mm) * np.float32(physics.scatter)
+    rows, columns = attenuation.shape
+    scattered = filtered(primary, gaussian(rows, columns, SCATTER_MM / physics.spacing_mm))
+    scattered *= np.float32(physics.scatter)
     signal = primary + np.minimum(scattered, 0.6)
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
     signal += noise * np.sqrt(signal / np.float32(physics.quanta))
-    signal = blurred(signal, physics.blur_mm / physics.spacing_mm)
+    signal = filtered(signal, gaussian(rows, columns, physics.blur_mm / physics.spacing_mm))
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
     signal += noise * np.float32(physics.electronic / physics.quanta)
     return np.asarray(np.float32(physics.gain) * signal + np.float32(physics.offset))
@@ -167,16 +169,22 @@ def detect(
 def process(physics: ScannerPhysics, signal: Image) -> Image:
     """The vendor's image in 0..1, bright where attenuation is high."""
     log = -np.log(np.maximum(signal, 1e-3))
-    fine = blurred(log, physics.enhancement_mm / physics.spacing_mm)
-    detail = log - fine
-    smooth = blurred(log, 2.6 / physics.spacing_mm)
-    coarse = blurred(log, 60.0 / physics.spacing_mm)
-    image = log + np.float32(physics.denoise) * (smooth - log)
-    image += np.float32(physics.enhancement * (1 - 0.5 * physics.denoise)) * detail
-    image -= np.float32(physics.equalisation) * coarse
+    image = filtered(log, _look(physics))
     low, high = physics.window
     image = np.clip((image - low) * np.float32(1 / (high - low)), 0, 1)
     return np.asarray(image ** np.float32(physics.gamma))
+
+
+@lru_cache(maxsize=64)
+def _look(physics: ScannerPhysics) -> Image:
+    """Denoising, unsharp masking and equalisation as one linear filter."""
+    smooth, fine, coarse = (
+        gaussian(physics.rows, physics.columns, mm / physics.spacing_mm)
+        for mm in (DENOISE_MM, physics.enhancement_mm, EQUALISE_MM)
+    )
+    edges = np.float32(physics.enhancement * (1 - 0.5 * physics.denoise)) * (1 - fine)
+    calm = np.float32(physics.denoise) * (1 - smooth)
+    return np.asarray(1 + edges - calm - np.float32(physics.equalisation) * coarse)
 
 
 def store(physics: ScannerPhysics, image: Image, open_field: npt.NDArray[np.bool_]) -> np.ndarray:

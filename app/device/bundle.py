@@ -1,0 +1,137 @@
+"""Open a locked bundle: signature, then lengths and hashes, then parse. Nothing else is opened.
+
+Modelled on The Update Framework's checks: arbitrary files, rollback, mix-and-match. Expiry and
+release counters may block installing, never running.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.contracts.manifest import PAYLOAD_TYPE, FileEntry, Manifest, parse_manifest
+from app.contracts.signing import ENVELOPE_LIMIT, open_sealed
+from app.device.archive import inspect_program
+from app.errors import AppError
+
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+
+
+class BundleRefused(AppError):
+    """A bundle that may not be used; `reason` is a closed, countable word."""
+
+    status = 422
+    title = "Bundle refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle in a folder."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def lock_digest(self) -> str:
+        """Names the device version everywhere."""
+        return self.manifest.lock_digest
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file that the manifest names, checked against it on every read."""
+        for entry in self.manifest.files:
+            if entry.path == name:
+                return _checked(self.folder, entry)
+        raise BundleRefused("not_named", f"{name} is not named in the manifest")
+
+    def arrays(self, name: str) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays of an .npz file; pickled ones are refused."""
+        try:
+            with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (ValueError, zipfile.BadZipFile, OSError) as error:
+            raise BundleRefused("arrays", f"{name}: plain arrays expected") from error
+
+    def rehash(self) -> None:
+        """Check every file again; `BundleRefused` names the first that differs."""
+        for entry in self.manifest.files:
+            _checked(self.folder, entry)
+
+
+def open_bundle(
+    folder: Path, trusted: Sequence[bytes], threshold: int, minimum_release: int = 0
+) -> Bundle:
+    """The bundle in `folder`, if `threshold` of the `trusted` keys have signed it.
+
+    minimum_release : the highest release ever installed here; a lower one is a rollback.
+    """
+    envelope = _read_limited(folder, SIGNATURE, ENVELOPE_LIMIT)
+    payload = open_sealed(PAYLOAD_TYPE, envelope, trusted, threshold)
+    if _read_limited(folder, MANIFEST, ENVELOPE_LIMIT) != payload:
+        raise BundleRefused("manifest", f"{MANIFEST} is not what was signed")
+    manifest = parse_manifest(payload)
+    _check_names(manifest)
+    if manifest.release_counter < minimum_release:
+        raise BundleRefused(
+            "rollback",
+            f"release {minimum_release} or later expected, got {manifest.release_counter}",
+        )
+    bundle = Bundle(folder, manifest)
+    bundle.rehash()
+    for stage in manifest.stages:
+        if stage.program:
+            inspect_program(stage.program, bundle.read(stage.program))
+    return bundle
+
+
+def _check_names(manifest: Manifest) -> None:
+    names = [entry.path for entry in manifest.files]
+    if len(set(names)) != len(names):
+        raise BundleRefused("duplicate", "the manifest names a file twice")
+    wanted = {stage.program for stage in manifest.stages if stage.program}
+    wanted |= {manifest.known_answers.file}
+    wanted |= {manifest.projection} if manifest.projection else set()
+    wanted |= {manifest.sentinel.file} if manifest.sentinel else set()
+    missing = wanted - set(names)
+    if missing:
+        raise BundleRefused("not_named", f"used but not named: {', '.join(sorted(missing))}")
+
+
+def _checked(folder: Path, entry: FileEntry) -> bytes:
+    data = _read_limited(folder, entry.path, entry.length)
+    if len(data) != entry.length:
+        raise BundleRefused(
+            "length", f"{entry.path}: {entry.length} bytes expected, got {len(data)}"
+        )
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise BundleRefused("hash", f"{entry.path}: not the file that was signed")
+    return data
+
+
+def _read_limited(folder: Path, name: str, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file; links are not followed, in any part of the path."""
+    path = folder / name
+    if any(part.is_symlink() for part in (path, *path.parents) if folder in part.parents):
+        raise BundleRefused("link", f"{name}: a regular file expected, got a link")
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise BundleRefused("missing", f"{name}: cannot be read") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BundleRefused("link", f"{name}: a regular file expected")
+        if os.fstat(file.fileno()).st_size > limit:
+            raise BundleRefused("length", f"{name}: at most {limit} bytes expected")
+        return file.read(limit + 1)

@@ -1,0 +1,74 @@
+"""Two small networks: lung fields, and a classifier that looks inside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+EMBEDDING = 40
+
+
+def _block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(),
+    )
+
+
+class LungSegmenter(nn.Module):
+    """Image (n, 1, r, c) -> probability of lung (n, 1, r, c); works at a quarter of the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(4)
+        self.down = nn.Sequential(_block(1, 8), _block(8, 12, stride=2))
+        self.deep = nn.Sequential(_block(12, 16, stride=2), _block(16, 12), nn.Upsample(None, 2))
+        self.up = nn.Sequential(_block(24, 8), nn.Upsample(None, 2), nn.Conv2d(8, 1, 3, padding=1))
+        self.out = nn.Upsample(None, 4, mode="bilinear")
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Before the sigmoid, at a quarter of the size."""
+        shallow = self.down(self.pool(image))
+        answer: Tensor = self.up(torch.cat([shallow, self.deep(shallow)], dim=1))
+        return answer
+
+    def forward(self, image: Tensor) -> Tensor:
+        answer: Tensor = torch.sigmoid(self.out(self.logits(image)))
+        return answer
+
+
+class Classifier(nn.Module):
+    """Image and lungs (n, 1, r, c) -> probability (n,), embedding (n, e), activation (n, r', c').
+
+    The head is linear in the pooled features, so the class activation map costs nothing (Zhou
+    2016, CVPR). `slope` and `offset` calibrate the probability (Platt 1999) and are part of the
+    graph.
+    """
+
+    slope: Tensor
+    offset: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _block(2, 12, stride=2),
+            _block(12, 20, stride=2),
+            _block(20, 32),
+            _block(32, 40, stride=2),
+            _block(40, EMBEDDING),
+        )
+        self.head = nn.Linear(EMBEDDING, 1)
+        self.register_buffer("slope", torch.ones(1))
+        self.register_buffer("offset", torch.zeros(1))
+
+    def logits(self, image: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logit (n,) before calibration, embedding, activation."""
+        maps = self.features(torch.cat([image, lungs], dim=1))
+        embedding = maps.mean((2, 3)) + 0.5 * maps.amax((2, 3))
+        activation = (maps * self.head.weight[0, :, None, None]).sum(1)
+        return self.head(embedding)[:, 0], embedding, activation
+
+    def forward(self, image: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logit, embedding, activation = self.logits(image, lungs)
+        return torch.sigmoid(self.slope * logit + self.offset), embedding, activation
