@@ -125,7 +125,7 @@ def _trace(trace: Trace) -> dict[str, Any]:
 
 def _trace_view(data: dict[str, Any]) -> TraceView:
     days = tuple(date.fromordinal(d) for d in data["days"])
-    return TraceView(**{**data, "days": days, "statistic": tuple(data["statistic"])})
+    return TraceView(**{**data, "days": days, "statistic": tuple(map(float, data["statistic"]))})
 
 
 def _date(ordinal: int | None) -> date | None:
