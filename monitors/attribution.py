@@ -37,7 +37,8 @@ PAIRS = (
     ("prevalence", "annotation"),
     ("performance", "annotation"),
 )
-LOG_PRIOR = {"performance": -0.7, "population": -1.0}
+UNEXPLAINED = ("unexplained",)  # labels moved, images did not, and re-reads do not agree: unnamed
+LOG_PRIOR = {"performance": -0.7, "population": -1.0, "unexplained": -1.5}
 LOG_PRIOR_PAIR = -3.0
 LOG_PRIOR_NONE = -1.0
 EVENT_LOG_ODDS = float(np.log(10))
@@ -141,7 +142,7 @@ def attribute(
     top, best = ranked[0][1], float(ranked[0][0])
     support = _support(top, dict(zip(evidence, posterior, strict=True)))
     nameable = (
-        bool(top)
+        top not in ((), UNEXPLAINED)
         and support >= (KEEPING if top == named else naming_probability)
         and not _lacks(top, labels, reads)
         and parts.acceptable(top)
@@ -151,7 +152,7 @@ def attribute(
 
 
 def _sets() -> tuple[tuple[str, ...], ...]:
-    return ((), *((c,) for c in SINGLE), *PAIRS)
+    return ((), *((c,) for c in SINGLE), *PAIRS, UNEXPLAINED)
 
 
 def _log_prior(causes: tuple[str, ...], events: Mapping[str, float]) -> float:
@@ -200,7 +201,7 @@ class _Parts:
         return self._x(causes) + self._labels_and_reads(causes)
 
     def _x(self, causes: tuple[str, ...]) -> float:
-        if causes in ((), ("annotation",)):
+        if causes in ((), ("annotation",), UNEXPLAINED):
             return self.x["null"]
         image = next(c for c in causes if c != "annotation")
         return self.x["scanner+prevalence" if causes == PAIRS[0] else image]
