@@ -46,7 +46,7 @@ for name, part in (
 ):
     central.add_typer(part, name=name)
 
-out = Console(highlight=False)
+out = Console(highlight=False, markup=False, soft_wrap=True)
 DEFAULT_CONFIG = Path("central.toml")
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; central.toml here if there is one.")
@@ -64,6 +64,7 @@ def settings_of(config: Path | None) -> CentralSettings:
 @contextmanager
 def database(settings: CentralSettings) -> Iterator[Engine]:
     """The database: the one named in the settings, or the embedded one, started or joined."""
+    import app.central.tables  # noqa: F401 - foreign keys must find every table
     from app.central.database import open_engine
     from app.central.embedded_postgres import open_embedded
 
