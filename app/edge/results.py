@@ -105,8 +105,7 @@ def _complete(image: Dataset, source: Dataset, manifest: Manifest, now: datetime
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.ConversionType = "WSD"
     image.DerivationDescription = f"{manifest.device} {manifest.version} {manifest.lock_digest}"
-    image.ContentDate, image.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    image.InstanceCreationDate, image.InstanceCreationTime = image.ContentDate, image.ContentTime
+    _date(image, now)
     if "BodyPartExamined" in image:
         del image.BodyPartExamined
     reference = Dataset()
@@ -117,6 +116,15 @@ def _complete(image: Dataset, source: Dataset, manifest: Manifest, now: datetime
     series.ReferencedInstanceSequence = [reference]
     image.ReferencedSeriesSequence = [series]
     image.SourceImageSequence = [reference]
+
+
+def _date(image: Dataset, now: datetime) -> None:
+    """One time for all: highdicom asks the system for it, several times."""
+    day, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    image.ContentDate = image.InstanceCreationDate = image.DateOfSecondaryCapture = day
+    image.ContentTime = image.InstanceCreationTime = image.TimeOfSecondaryCapture = time
+    for equipment in image.get("ContributingEquipmentSequence", ()):
+        equipment.ContributionDateTime = f"{day}{time}+0000"
 
 
 def priority_message(source: Dataset, result: CaseResult, manifest: Manifest) -> str:

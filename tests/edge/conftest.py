@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.edge.journal import Journal
+from tests.edge.peer_centre import PeerCentre, running
+from tests.edge.running_edge import RunningEdge, an_edge_runs
 
 
 @pytest.fixture
@@ -14,3 +16,26 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened = Journal(tmp_path / "data")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """A small signed bundle with a real chain. Read only."""
+    from tests.support.chest_bundle import chest_bundle
+
+    return chest_bundle()
+
+
+@pytest.fixture
+def centre() -> Iterator[PeerCentre]:
+    """A centre on this machine that keeps the contract."""
+    with running(PeerCentre()) as peer:
+        yield peer
+
+
+@pytest.fixture
+def edge(tmp_path: Path, bundle: Path, centre: PeerCentre) -> Iterator[RunningEdge]:
+    """A running, enrolled edge whose lock has been proved."""
+    with an_edge_runs(tmp_path, bundle, centre) as running_edge:
+        running_edge.until(lambda s: s["lock"] == "holds" and s["enrolment"] == "active")
+        yield running_edge

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,17 +15,11 @@ from app.edge.uplink import Uplink
 from app.edge.windows import close_due
 from tests.conftest import Clock
 from tests.edge.builders import TODAY, put_cases
-from tests.edge.peer_centre import CODE, PeerCentre, running
+from tests.edge.peer_centre import CODE, PeerCentre
 from tests.edge.test_windows import closing
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 LOCK = "ab" * 32
-
-
-@pytest.fixture
-def centre() -> Iterator[PeerCentre]:
-    with running(PeerCentre()) as peer:
-        yield peer
 
 
 @pytest.fixture
