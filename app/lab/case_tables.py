@@ -92,6 +92,14 @@ def _days(values: pd.Series) -> IntArray:
     return np.where(days.isna(), -1, days.fillna(0) + epoch).astype(np.int64)
 
 
+def _numbers(values: pd.Series) -> FloatArray:
+    """Exact where all are numbers (`to_numeric` is not, on text); NaN for what is none."""
+    try:
+        return np.asarray(values.astype("float64"))
+    except (ValueError, TypeError):
+        return np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+
+
 class _Reader:
     """One frame, column by column."""
 
@@ -117,8 +125,7 @@ class _Reader:
         """Columns as numbers (n, len(names)), NaN where there is none."""
         if not names:
             return np.zeros((len(self.frame), 0))
-        found = [pd.to_numeric(self.frame[name], errors="coerce") for name in names]
-        values = np.column_stack([f.to_numpy(dtype=np.float64) for f in found])
+        values = np.column_stack([_numbers(self.frame[name]) for name in names])
         values[~np.isfinite(values)] = np.nan
         return values
 
