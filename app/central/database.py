@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from fastapi import Depends, Request
 from sqlalchemy import (
     Connection,
@@ -30,6 +28,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 import migrations
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -110,6 +111,8 @@ def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
 
 def migrate(engine: Engine, revision: str = "head") -> None:
     """Bring the database to `revision`; of several processes at once, one does it."""
+    from alembic import command
+
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
         connection.execute(text("SET LOCAL lock_timeout = '4s'"))
@@ -120,6 +123,8 @@ def migrate(engine: Engine, revision: str = "head") -> None:
 
 def alembic_config() -> Config:
     """Finds the migrations through their package: installed or from a checkout alike."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     return config

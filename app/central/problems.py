@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError
@@ -66,8 +66,10 @@ def install(app: FastAPI) -> None:
     def plain(_: Request, error: HTTPException) -> JSONResponse:
         return problem(error.status_code, str(error.detail), str(error.detail))
 
-    @app.exception_handler(OperationalError)
-    def unavailable(_: Request, error: OperationalError) -> JSONResponse:
+    @app.exception_handler(DBAPIError)
+    def unavailable(request: Request, error: DBAPIError) -> JSONResponse:
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            return bug(request, error)
         log.error("database.unavailable", kind=type(error.orig).__name__)
         answer = problem(503, "Database unavailable", "try again")
         answer.headers["Retry-After"] = "5"
