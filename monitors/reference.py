@@ -30,10 +30,10 @@ from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.summaries import SCORE_FLOOR, joint_covariance, score_counts
 
-BLOCKS = {
+BLOCKS = {  # in alphabetical order, which a reference keeps when it is stored
     "acquisition": ("acquisition", "acquisition_square"),
-    "score": ("score",),
     "embedding": ("embedding", "fourier"),
+    "score": ("score",),
 }
 LEAST_DOF = 200  # of second moments, for a covariance within days
 FEW_POSITIVES = 30  # reference positives below which no label-shift direction is estimated
