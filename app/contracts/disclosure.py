@@ -283,13 +283,11 @@ def _displayable(cells: IntArray, k: int, shown: BoolArray) -> BoolArray:
     """Which of the levels (rows of `cells`) `shown` may be: primary and complementary suppression.
 
     The total over all levels is known from elsewhere, so the withheld ones must be safe as a
-    sum too, and two or more.
+    sum too; one level alone never is, since something of it was too small.
     """
     shown = np.asarray(shown & ~((cells > 0) & (cells < k)).any(axis=1))
     while True:
-        withheld = cells[~shown]
-        occupied = int((withheld.sum(axis=1) > 0).sum())
-        if not occupied or (occupied > 1 and not _has_small(withheld.sum(axis=0), k)):
+        if not _has_small(cells[~shown].sum(axis=0), k):
             return shown
         candidates = np.flatnonzero(shown & (cells.sum(axis=1) > 0))
         if not candidates.size:

@@ -65,7 +65,7 @@ def test_no_window_is_below_the_limits_or_arrives_before_it_ends() -> None:
 
 
 def test_a_case_that_arrives_late_is_in_a_window_that_arrives_later() -> None:
-    schema, table = a_table(replace(FLEET, late=0.0))
+    schema, table = a_table(replace(FLEET, volume=150.0, late=0.0))
     day = int(table.day[0]) + 3
     mine = (table.stratum == 0) & (table.day == day)
     later = replace(table, arrival=np.where(mine, day + 9, table.arrival))
