@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -13,12 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.contracts.manifest import PAYLOAD_TYPE, Component, FileEntry, Manifest
-from app.contracts.signing import SigningKey, seal
+from app.contracts.manifest import (
+    PAYLOAD_TYPE,
+    Component,
+    FileEntry,
+    Manifest,
+    parse_manifest,
+)
+from app.contracts.signing import SigningKey, canonical, seal
 from app.device.archive import inspect_program
 from app.device.bundle import MANIFEST, SIGNATURE, BundleRefused
 
-RUNTIME = ("numpy", "scipy", "torch", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")
+# What runs the chain in a hospital.
+RUNTIME = ("lockwatch", "numpy", "scipy", "torch", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")
 
 
 def packed_arrays(**arrays: npt.NDArray[Any]) -> bytes:
@@ -39,23 +48,41 @@ def entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
 def write_bundle(
     folder: Path, manifest: Manifest, files: Mapping[str, bytes], keys: Sequence[SigningKey]
 ) -> None:
-    """Write the bundle into an empty or new `folder`."""
+    """Write the bundle as a new `folder`: all of it, or nothing."""
+    if folder.exists():
+        raise BundleRefused("exists", f"a new folder expected, {folder.name} exists")
     if entries(files) != manifest.files:
         raise BundleRefused("not_named", "the manifest names other files than are written")
+    half = folder.with_name(f".{folder.name}.half")
+    shutil.rmtree(half, ignore_errors=True)
     for name, data in files.items():
         if name.endswith(".pt2"):
             inspect_program(name, data)
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    (folder / MANIFEST).write_bytes(manifest.canonical)
-    sign_bundle(folder, manifest, keys)
+        _write(half / name, data)
+    _write(half / MANIFEST, manifest.canonical)
+    _write(half / SIGNATURE, seal(PAYLOAD_TYPE, json.loads(manifest.canonical), keys))
+    half.rename(folder)
 
 
-def sign_bundle(folder: Path, manifest: Manifest, keys: Sequence[SigningKey]) -> None:
-    """Put the keys' signatures beside the manifest."""
-    payload = json.loads(manifest.canonical)
-    (folder / SIGNATURE).write_bytes(seal(PAYLOAD_TYPE, payload, keys))
+def add_signature(folder: Path, key: SigningKey) -> None:
+    """Another person's signature beside those that are there."""
+    payload = (folder / MANIFEST).read_bytes()
+    parse_manifest(payload)
+    envelope = json.loads(seal(PAYLOAD_TYPE, json.loads(payload), [key]))
+    envelope["signatures"] = (
+        json.loads((folder / SIGNATURE).read_bytes())["signatures"] + envelope["signatures"]
+    )
+    half = folder / f".{SIGNATURE}.half"
+    _write(half, canonical(envelope))
+    half.replace(folder / SIGNATURE)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def components() -> tuple[Component, ...]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from app.contracts.manifest import PAYLOAD_TYPE, FileEntry, Manifest, parse_mani
 from app.contracts.signing import ENVELOPE_LIMIT, open_sealed
 from app.device.archive import inspect_program
 from app.errors import AppError
+from monitors.errors import DesignError
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 
@@ -83,6 +86,8 @@ def open_bundle(
         raise BundleRefused("manifest", f"{MANIFEST} is not what was signed")
     manifest = parse_manifest(payload)
     _check_names(manifest)
+    _check_meaning(manifest)
+    _check_agent(manifest)
     if manifest.release_counter < minimum_release:
         raise BundleRefused(
             "rollback",
@@ -107,6 +112,45 @@ def _check_names(manifest: Manifest) -> None:
     missing = wanted - set(names)
     if missing:
         raise BundleRefused("not_named", f"used but not named: {', '.join(sorted(missing))}")
+
+
+def _check_meaning(manifest: Manifest) -> None:
+    """What one field says about another. A bundle that contradicts itself is not run."""
+    edges = {score.stage: score.edges for score in manifest.schema_.scores}
+    names = [stage.name for stage in manifest.stages]
+    if len(set(names)) != len(names):
+        raise BundleRefused("stages", "two stages have the same name")
+    if not set(edges) <= set(names):
+        raise BundleRefused("schema", "the schema counts scores of a stage that does not exist")
+    if manifest.default_operating_point not in {p.id for p in manifest.operating_points}:
+        raise BundleRefused("operating_point", "the default operating point is not listed")
+    for point in manifest.operating_points:
+        for threshold in point.thresholds:
+            if threshold.value not in edges.get(threshold.stage, ()):
+                raise BundleRefused(
+                    "operating_point", f"{point.id}: a threshold on a score-bin edge expected"
+                )
+    sentinels = manifest.sentinel.cases if manifest.sentinel else 0
+    if manifest.schema_.sentinels != sentinels:
+        raise BundleRefused("schema", "schema and sentinel set disagree about the number of images")
+    try:
+        manifest.schema_.layout()
+    except DesignError as error:
+        raise BundleRefused("schema", f"the schema contradicts itself: {error}") from error
+
+
+def _check_agent(manifest: Manifest) -> None:
+    installed = metadata.version("lockwatch")
+    if _ordered(installed) < _ordered(manifest.minimum_agent):
+        raise BundleRefused(
+            "minimum_agent", f"agent {manifest.minimum_agent} or later expected, got {installed}"
+        )
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+(\.\d+)*", version):
+        raise BundleRefused("minimum_agent", "a version of numbers and dots expected")
+    return tuple(int(part) for part in version.split("."))
 
 
 def _checked(folder: Path, entry: FileEntry) -> bytes:

@@ -4,8 +4,9 @@ threshold. Everything it does is in the manifest and in the files that the manif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from app.contracts.manifest import Manifest, Preprocessing, Stage
 from app.device.bundle import Bundle, BundleRefused
 from app.device.pixels import header
 from app.device.pixels.canonical import Image
+from app.device.pixels.characteristics import LUNG_AREA
 from app.device.pixels.decode import PixelsRefused, read_file
 from app.device.programs import Program, deterministic, load_program
 from app.device.result import CaseResult, Outcome
 from app.device.study import Examined, canonical, examine, header_categories, outside
+from app.errors import AppError, ContractError
 from monitors.schema import FloatArray
 
 Stored = Mapping[str, npt.NDArray[Any]]
@@ -39,6 +42,16 @@ class Read:
     score: FloatArray
     embedding: FloatArray
     activation: FloatArray
+
+    def take(self, which: npt.NDArray[np.bool_]) -> Read:
+        """The cases at these places."""
+        return Read(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+class LockBroken(AppError):
+    """The running chain is not the one that was cleared."""
+
+    title = "Lock broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +98,66 @@ class Networks:
 
 
 @dataclass(frozen=True, slots=True)
+class Gates:
+    """The stages that may refuse a case, as limits on characteristics and on strangeness."""
+
+    limits: Mapping[str, float]  # "<characteristic>_lowest" or "_highest"
+    strangest: float
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage]) -> Gates:
+        """From the parameters of the quality gate, the segmenter and the gate for strangeness."""
+        found = {stage.kind: stage for stage in stages}
+        for kind in ("quality_gate", "segmenter", "classifier", "out_of_distribution", "threshold"):
+            if kind not in found:
+                raise BundleRefused("stages", f"a {kind} stage expected, got none")
+        strange = found["out_of_distribution"].parameters
+        if "threshold" not in strange:
+            raise BundleRefused("stages", "the out_of_distribution stage has no threshold")
+        limits = found["quality_gate"].parameters | found["segmenter"].parameters
+        return cls(limits, strange["threshold"])
+
+    def quality(self, numeric: Mapping[str, float]) -> str:
+        """Why an image with these characteristics is refused, or ""; absent ones are not judged."""
+        for name, limit in self.limits.items():
+            measure, _, side = name.rpartition("_")
+            value = numeric.get(measure, limit)
+            # Written so that a value that is not a number is refused.
+            if not (value <= limit if side == "highest" else value >= limit):
+                return f"{measure}_{'high' if side == 'highest' else 'low'}"
+        return ""
+
+    def abstains(self, strangeness: FloatArray) -> npt.NDArray[np.bool_]:
+        """Whether the chain says "I don't know", for each case."""
+        return ~(np.asarray(strangeness) < self.strangest)
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A loaded chain. Loading fails unless every stage that it needs is there."""
 
     bundle: Bundle
     networks: Networks
     projection: Projection
-    stages: Mapping[str, Stage]
+    gates: Gates
+    classifier: str  # names of the two stages that have a score
+    strangeness: str
 
     @classmethod
     def load(cls, bundle: Bundle) -> Chain:
-        """The chain of a verified bundle."""
+        """The chain of a verified bundle. From here on torch runs on one thread."""
         deterministic()
+        gates = Gates.of(bundle.manifest.stages)
         stages: dict[str, Stage] = {stage.kind: stage for stage in bundle.manifest.stages}
-        for kind in ("quality_gate", "segmenter", "classifier", "out_of_distribution"):
-            if kind not in stages:
-                raise BundleRefused("stages", f"a {kind} stage expected, got none")
         networks = Networks(*(_program(bundle, stages[k]) for k in ("segmenter", "classifier")))
-        return cls(bundle, networks, _projection(bundle), stages)
+        return cls(
+            bundle,
+            networks,
+            _projection(bundle),
+            gates,
+            stages["classifier"].name,
+            stages["out_of_distribution"].name,
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -119,6 +174,7 @@ class Chain:
 
     def run_dataset(self, dataset: Dataset, thresholds: Mapping[str, float]) -> CaseResult:
         """The same for a data set that is already read."""
+        threshold = self._threshold(thresholds)
         stratum = header.stratum(dataset)
         limit = outside(dataset, self.manifest.input_limits)
         if limit:
@@ -127,63 +183,70 @@ class Chain:
             examined = examine(dataset, self.manifest.preprocessing)
         except PixelsRefused as refused:
             return CaseResult(Outcome.FAILED, refused.reason, stratum=stratum)
-        known = {f.name for f in self.manifest.schema_.numeric}
         result = CaseResult(
             Outcome.NOT_FLAGGED,
-            numeric={k: v for k, v in examined.numeric.items() if k in known},
+            numeric=self._in_schema(examined.numeric),
             categorical=header_categories(dataset, self.manifest.schema_),
             stratum=stratum,
         )
-        reason = self._quality(examined)
+        reason = "constant" if examined.is_constant else self.gates.quality(examined.numeric)
         if reason:
             return replace(result, outcome=Outcome.QUALITY_REJECTED, reason=reason)
-        return self._read(examined, result, thresholds)
+        return self._read(examined, result, threshold)
 
-    def _quality(self, examined: Examined) -> str:
-        """Why the quality gate refuses the image, or ""."""
-        if examined.is_constant:
-            return "constant"
-        for name, limit in self.stages["quality_gate"].parameters.items():
-            measure, _, side = name.rpartition("_")
-            value = examined.numeric.get(measure, limit)
-            if (side == "highest" and value > limit) or (side == "lowest" and value < limit):
-                return f"{measure}_{'high' if side == 'highest' else 'low'}"
-        return ""
+    def _threshold(self, thresholds: Mapping[str, float]) -> float:
+        value = thresholds.get(self.classifier, math.nan)
+        if not 0 <= value <= 1:
+            raise ContractError("operating_point", f"a threshold of {self.classifier} expected")
+        return value
 
-    def _read(
-        self, examined: Examined, result: CaseResult, thresholds: Mapping[str, float]
-    ) -> CaseResult:
-        read = self.networks.read(examined.pixels[None])
-        limits = self.stages["segmenter"].parameters
-        if not limits["lungs_lowest"] <= read.lungs[0] <= limits["lungs_highest"]:
-            return replace(result, outcome=Outcome.QUALITY_REJECTED, reason="lungs_not_found")
-        classifier, gate = self.stages["classifier"].name, self.stages["out_of_distribution"]
-        strange = float(self.projection.strangeness(read.embedding)[0])
-        score = float(read.score[0])
+    def _in_schema(self, numeric: Mapping[str, float]) -> dict[str, float]:
+        names = (f.name for f in self.manifest.schema_.numeric)
+        return {name: numeric[name] for name in names if name in numeric}
+
+    def _read(self, examined: Examined, result: CaseResult, threshold: float) -> CaseResult:
+        try:
+            read = self.networks.read(examined.pixels[None])
+        except RuntimeError:  # what torch raises; a bug of ours would be another error
+            return replace(result, outcome=Outcome.FAILED, reason="program")
+        area = {LUNG_AREA: float(read.lungs[0])}
+        result = replace(result, numeric=result.numeric | self._in_schema(area))
+        reason = self.gates.quality(area)
+        if reason:
+            return replace(result, outcome=Outcome.QUALITY_REJECTED, reason=reason)
+        strange, score = float(self._strange(read)[0]), float(read.score[0])
+        if not (math.isfinite(score) and math.isfinite(strange)):
+            return replace(result, outcome=Outcome.FAILED, reason="score_not_finite")
         scored = replace(
             result,
-            outcome=Outcome.FLAGGED if score >= thresholds[classifier] else Outcome.NOT_FLAGGED,
-            scores={classifier: score, gate.name: strange},
+            outcome=Outcome.FLAGGED if score >= threshold else Outcome.NOT_FLAGGED,
+            scores={self.classifier: score, self.strangeness: strange},
             embedding=tuple(self.projection.project(read.embedding)[0].tolist()),
             heat_map=_heat_map(read.activation[0]),
         )
-        if not np.isfinite(score):
-            return replace(result, outcome=Outcome.FAILED, reason="score_not_finite")
-        if strange >= gate.parameters["threshold"]:
-            return replace(scored, outcome=Outcome.ABSTAINED, reason=gate.name, heat_map=None)
+        if self.gates.abstains(np.array(strange)):
+            return replace(
+                scored, outcome=Outcome.ABSTAINED, reason="out_of_distribution", heat_map=None
+            )
         return scored
+
+    def _strange(self, read: Read) -> FloatArray:
+        return self.projection.strangeness(read.embedding)
 
     def known_answer_deviation(self) -> float:
         """Largest difference, in probability, between stored and present scores."""
         return float(np.abs(self._known_answers()).max())
 
-    def first_wrong_answer(self) -> tuple[int, float] | None:
-        """The first known-answer case beyond the tolerance and by how much, or None."""
-        beyond = np.abs(self._known_answers()) > self.manifest.known_answers.tolerance
-        if not beyond.any():
-            return None
-        at = int(np.argmax(beyond))
-        return at, float(self._known_answers()[at])
+    def prove(self) -> float:
+        """The largest deviation; `LockBroken` names the first case that is beyond tolerance."""
+        deviation = self._known_answers()
+        tolerance = self.manifest.known_answers.tolerance
+        for case in np.flatnonzero(np.abs(deviation) > tolerance):
+            raise LockBroken(
+                f"known-answer case {case}: score moved by {deviation[case]:+.6f} in probability, "
+                f"at most {tolerance} expected"
+            )
+        return float(np.abs(deviation).max())
 
     def _known_answers(self) -> FloatArray:
         stored = self.bundle.arrays(self.manifest.known_answers.file)

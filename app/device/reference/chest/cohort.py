@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,12 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.positive)
 
+    def take(self, which: npt.NDArray[np.bool_]) -> Cohort:
+        """The cases at these places."""
+        groups = {margin: levels[which] for margin, levels in self.groups.items()}
+        pixels, lungs = self.pixels[which], self.lungs[which]
+        return Cohort(pixels, lungs, self.positive[which], self.numeric[which], groups)
+
     @property
     def images(self) -> npt.NDArray[np.float32]:
         """Canonical images in [0, 1]."""
@@ -68,13 +75,25 @@ class Recipe:
     variation: float = 0.0
 
 
-def draw(recipe: Recipe, workers: int = 2) -> Cohort:
-    """A cohort; the same recipe gives the same cohort on any number of workers."""
-    starts = range(0, recipe.cases, _CHUNK)
-    chunks = [(recipe, start, min(start + _CHUNK, recipe.cases)) for start in starts]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(chunks)), context) as pool:
-        return _joined(list(pool.map(_draw, *zip(*chunks, strict=True))))
+class Drawing:
+    """Worker processes that draw cohorts; used as a context."""
+
+    def __init__(self, workers: int = 2) -> None:
+        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, recipe: Recipe) -> Callable[[], Cohort]:
+        """Begin a cohort, behind those begun before; the answer waits for it. The same recipe
+        gives the same cohort on any number of workers."""
+        starts = range(0, recipe.cases, _CHUNK)
+        chunks = [(recipe, start, min(start + _CHUNK, recipe.cases)) for start in starts]
+        parts = self._pool.map(_draw, *zip(*chunks, strict=True))
+        return lambda: _joined(list(parts))
 
 
 def _draw(recipe: Recipe, start: int, stop: int) -> Cohort:

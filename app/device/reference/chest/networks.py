@@ -52,11 +52,11 @@ class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            _block(2, 12, stride=2),
-            _block(12, 20, stride=2),
-            _block(20, 32),
-            _block(32, 40, stride=2),
-            _block(40, EMBEDDING),
+            _block(2, 8, stride=2),
+            _block(8, 16, stride=2),
+            _block(16, 24),
+            _block(24, 32, stride=2),
+            _block(32, EMBEDDING),
         )
         self.head = nn.Linear(EMBEDDING, 1)
         self.register_buffer("slope", torch.ones(1))

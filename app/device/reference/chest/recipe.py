@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,13 @@ from app.contracts.characteristics import CharacteristicSchema
 from app.contracts.manifest import (
     Allowed,
     Bounds,
-    ClassHistogram,
     InputLimits,
     KnownAnswers,
     Manifest,
     OperatingPointEntry,
-    Proportion,
     Range,
     SentinelSet,
     Stage,
-    SubgroupRow,
     Threshold,
     ValidationCohort,
 )
@@ -40,26 +36,24 @@ from app.device.reference.chest.cohort import (
     STORED_MM,
     Cohort,
     DetectorImages,
+    Drawing,
     Recipe,
-    draw,
     draw_detector_images,
 )
+from app.device.reference.chest.evaluation import answered_cases, evaluate, read_cohort
 from app.device.reference.chest.fitting import (
     CLASSIFIER,
     GATE,
     GATE_THRESHOLD,
-    cases_of,
     fit_projection,
     fit_schema,
-    labelled_bins,
 )
 from app.device.reference.chest.training import Progress, Trained, calibrate, train
-from monitors.proportions import wilson
-from monitors.schema import FloatArray, Schema
-from monitors.summaries import joint_vector
+from monitors.schema import FloatArray
 
 VERSION, UDI_DI = "1.0.0", "00850001234017"
-PREVALENCE = 0.14
+PREVALENCE, TRAINING_PREVALENCE = 0.14, 0.4
+VARIATION = 0.12  # spread of the physics around each vendor's, in training
 SENSITIVITY = 0.85
 TOLERANCE = 1e-4  # of a known answer, in probability: another instruction set rounds otherwise
 
@@ -77,8 +71,8 @@ class Effort:
 
 
 EFFORTS = {
-    "full": Effort(3600, 2000, 2600, 12, 100, 16),
-    "small": Effort(400, 400, 400, 3, 30, 4),
+    "full": Effort(3600, 2000, 2600, 10, 100, 16),
+    "small": Effort(500, 400, 400, 4, 30, 4),
 }
 
 
@@ -95,37 +89,65 @@ def build(
 ) -> Manifest:
     """Train the device and write its signed bundle into `out`. The same seed gives the same."""
     size = EFFORTS[effort]
-    training = draw(Recipe(seed, size.training, 0.4, variation=0.12))
-    progress("training cohort", 1.0)
-    trained = train(training, size.epochs, seed, progress)
-    fitting = draw(Recipe(seed + 1, size.fitting, PREVALENCE))
-    calibrate(trained, fitting)
-    programs = _programs(trained)
-    deterministic()
-    networks = Networks(*(load_program(name, data) for name, data in programs.items()))
-    read = _read(networks, fitting)
-    projection = fit_projection(read.embedding)
-    schema = fit_schema(fitting, read, projection, seed)
-    validation = draw(Recipe(seed + 2, size.validation, PREVALENCE))
-    progress("validation cohort", 1.0)
-    seen = _read(networks, validation)
-    schema = schema.model_copy(update={"sentinels": size.sentinels})
-    files = programs | {
-        "projection.npz": _packed_projection(projection),
-        "known_answers.npz": _known_answers(networks, seed + 3, size.known_answers),
-        "sentinel.npz": _sentinels(networks, seed + 4, size.sentinels),
-    }
-    threshold = _operating_threshold(schema, read.score, fitting.positive)
-    manifest = _manifest(
-        schema=schema,
-        stages=_stages(fitting, read),
-        threshold=threshold,
-        validation=_evaluated(validation, seen, schema, projection, threshold, training.digest),
-        size=size,
-        files=files,
-    )
+    with Drawing() as drawing:
+        # All begin at once: while the networks train, the other cohorts are drawn.
+        training = drawing.start(Recipe(seed, size.training, TRAINING_PREVALENCE, VARIATION))
+        fitting = drawing.start(Recipe(seed + 1, size.fitting, PREVALENCE))
+        validation = drawing.start(Recipe(seed + 2, size.validation, PREVALENCE))
+        progress("training cohort", 0.0)
+        cohort = training()
+        progress("training cohort", 1.0)
+        trained = train(cohort, size.epochs, seed, progress)
+        reference = fitting()
+        calibrate(trained, reference)
+        progress("validation", 0.0)
+        device = _fitted(_programs(trained), reference, size, seed)
+        unseen = validation()
+        digests = (cohort.digest, reference.digest, unseen.digest)
+        evaluation = device.evaluated(unseen, digests)
+        progress("validation", 1.0)
+    files = device.files(seed, size)
+    manifest = _manifest(device, evaluation, size, files)
     write_bundle(out, manifest, files, keys)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    """What is locked: programs and everything that was fitted on the reference cohort."""
+
+    programs: dict[str, bytes]
+    networks: Networks
+    projection: Projection
+    stages: tuple[Stage, ...]
+    schema: CharacteristicSchema
+    threshold: float
+
+    def evaluated(self, cohort: Cohort, digests: tuple[str, ...]) -> ValidationCohort:
+        """Performance on unseen phantoms, of the cases that the device answers."""
+        answered, read = answered_cases(cohort, self.networks, self.projection, self.stages)
+        return evaluate(answered, read, self.schema, self.projection, self.threshold, digests)
+
+    def files(self, seed: int, size: Effort) -> dict[str, bytes]:
+        """Every file of the bundle, by name."""
+        return self.programs | {
+            "projection.npz": _packed_projection(self.projection),
+            "known_answers.npz": _known_answers(self.networks, seed + 3, size.known_answers),
+            "sentinel.npz": _sentinels(self.networks, seed + 4, size.sentinels),
+        }
+
+
+def _fitted(programs: dict[str, bytes], reference: Cohort, size: Effort, seed: int) -> _Device:
+    deterministic()
+    networks = Networks(*(load_program(name, data) for name, data in programs.items()))
+    everything = read_cohort(networks, reference)
+    projection = fit_projection(everything.embedding)
+    stages = _stages(reference, everything)
+    answered, read = answered_cases(reference, networks, projection, stages)
+    schema = fit_schema(answered, read, projection, seed)
+    schema = schema.model_copy(update={"sentinels": size.sentinels})
+    threshold = _operating_threshold(schema, read.score, answered.positive)
+    return _Device(programs, networks, projection, stages, schema, threshold)
 
 
 def _programs(trained: Trained) -> dict[str, bytes]:
@@ -134,16 +156,6 @@ def _programs(trained: Trained) -> dict[str, bytes]:
         "lungs.pt2": write_program(trained.segmenter, [image]),
         "classifier.pt2": write_program(trained.classifier, [image, image]),
     }
-
-
-def _read(networks: Networks, cohort: Cohort) -> Read:
-    parts = [networks.read(part) for part in np.array_split(cohort.images, len(cohort) // 100 + 1)]
-    return Read(
-        np.concatenate([p.lungs for p in parts]),
-        np.concatenate([p.score for p in parts]),
-        np.concatenate([p.embedding for p in parts]),
-        np.concatenate([p.activation for p in parts]),
-    )
 
 
 def _packed_projection(projection: Projection) -> bytes:
@@ -205,8 +217,8 @@ def _stages(cohort: Cohort, read: Read) -> tuple[Stage, ...]:
             inputs=("image",),
             outputs=("lungs",),
             parameters={
-                "lungs_lowest": float(np.quantile(read.lungs, 0.001) * 0.6),
-                "lungs_highest": float(min(np.quantile(read.lungs, 0.999) * 1.4, 1.0)),
+                "lung_area_lowest": float(np.quantile(read.lungs, 0.001) * 0.6),
+                "lung_area_highest": float(min(np.quantile(read.lungs, 0.999) * 1.4, 1.0)),
             },
         ),
         Stage(
@@ -232,121 +244,10 @@ def _quality_limits(cohort: Cohort) -> dict[str, float]:
     return limits
 
 
-def _evaluated(
-    cohort: Cohort,
-    read: Read,
-    spec: CharacteristicSchema,
-    projection: Projection,
-    threshold: float,
-    training_digest: str,
-) -> ValidationCohort:
-    schema = spec.layout()
-    positive = cohort.positive
-    names = [f.name for f in schema.numeric]
-    numeric = cohort.numeric[:, [CHARACTERISTICS.index(name) for name in names]]
-    phi = joint_vector(schema.joint, schema, cases_of(schema, numeric, read, projection))
-    complete = np.isfinite(phi).all(axis=1)
-    classes = [phi[complete & (positive == label)] for label in (False, True)]
-    commit = _commit()
-    return ValidationCohort(
-        dataset_digests=(training_digest, cohort.digest),
-        training_commit=commit,
-        evaluation_commit=commit,
-        prevalence=float(positive.mean()),
-        cases=len(cohort),
-        histograms=_histograms(schema, cohort, read, projection),
-        joint_n=(len(classes[0]), len(classes[1])),
-        joint_mean=tuple(tuple(c.mean(axis=0).tolist()) for c in classes),
-        joint_covariance=tuple(_upper(np.cov(c.T)) for c in classes),
-        subgroups=_subgroups(cohort, read.score, threshold),
-    )
-
-
-def _histograms(
-    schema: Schema, cohort: Cohort, read: Read, projection: Projection
-) -> tuple[ClassHistogram, ...]:
-    scores = (read.score, projection.strangeness(read.embedding))
-    return tuple(
-        ClassHistogram(
-            stage=stage.stage,
-            label=label,
-            counts=labelled_bins(found[cohort.positive == bool(label)], stage.edges),
-        )
-        for stage, found in zip(schema.scores, scores, strict=True)
-        for label in (0, 1)
-    )
-
-
-def _upper(covariance: FloatArray) -> tuple[float, ...]:
-    return tuple(covariance[np.triu_indices(len(covariance))].tolist())
-
-
-def _subgroups(cohort: Cohort, score: FloatArray, threshold: float) -> tuple[SubgroupRow, ...]:
-    everyone = np.ones(len(cohort), dtype=np.bool_)
-    rows = [_subgroup("all", "all", everyone, cohort, score, threshold)]
-    for margin, levels in sorted(cohort.groups.items()):
-        for level in np.unique(levels):
-            inside = levels == level
-            if margin == "severity":  # severity is a property of disease: beside all without it
-                inside |= ~cohort.positive
-            if level != "none":
-                rows.append(_subgroup(margin, str(level), inside, cohort, score, threshold))
-    return tuple(rows)
-
-
-def _subgroup(
-    margin: str,
-    level: str,
-    inside: npt.NDArray[np.bool_],
-    cohort: Cohort,
-    score: FloatArray,
-    threshold: float,
-) -> SubgroupRow:
-    ill, well = inside & cohort.positive, inside & ~cohort.positive
-    auc, low, high = _auc(score[ill], score[well])
-    return SubgroupRow(
-        margin=margin,
-        level=level,
-        cases=int(inside.sum()),
-        positives=int(ill.sum()),
-        sensitivity=_proportion(score[ill] >= threshold),
-        specificity=_proportion(score[well] < threshold),
-        auc=auc,
-        auc_low=low,
-        auc_high=high,
-    )
-
-
-def _proportion(right: npt.NDArray[np.bool_]) -> Proportion | None:
-    if not right.size:
-        return None
-    found = wilson(right.sum(), right.size)
-    return Proportion(
-        successes=int(right.sum()), n=right.size, low=float(found.low), high=float(found.high)
-    )
-
-
-def _auc(ill: FloatArray, well: FloatArray) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Area under the curve with its 95 % interval (Hanley and McNeil 1982, Radiology 143)."""
-    if ill.size < 2 or well.size < 2:
-        return None, None, None
-    above = (ill[:, None] > well).mean() + 0.5 * (ill[:, None] == well).mean()
-    q1, q2 = above / (2 - above), 2 * above**2 / (1 + above)
-    variance = above * (1 - above) + (ill.size - 1) * (q1 - above**2)
-    variance = (variance + (well.size - 1) * (q2 - above**2)) / (ill.size * well.size)
-    half = 1.96 * float(np.sqrt(variance))
-    return float(above), float(max(above - half, 0.0)), float(min(above + half, 1.0))
-
-
 def _manifest(
-    *,
-    schema: CharacteristicSchema,
-    stages: tuple[Stage, ...],
-    threshold: float,
-    validation: ValidationCohort,
-    size: Effort,
-    files: dict[str, bytes],
+    device: _Device, validation: ValidationCohort, size: Effort, files: dict[str, bytes]
 ) -> Manifest:
+    schema, threshold = device.schema, device.threshold
     edges = schema.scores[0].edges
     at = edges.index(threshold)
     lowest, highest = edges[max(at - 6, 1)], edges[min(at + 6, len(edges) - 2)]
@@ -363,7 +264,7 @@ def _manifest(
         finding="consolidation",
         input_limits=_limits(),
         preprocessing=PREPROCESSING,
-        stages=stages,
+        stages=device.stages,
         operating_points=(
             OperatingPointEntry(
                 id="OP-1", thresholds=(Threshold(stage=CLASSIFIER, value=threshold),)
@@ -406,13 +307,3 @@ def _limits() -> InputLimits:
         ),
         may_be_missing=("KVP",),
     )
-
-
-def _commit() -> str:
-    """The git commit of this code, zeros where it is not in a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "0" * 40
-    return found
