@@ -85,11 +85,12 @@ class CaseStreams:
         self.last[unit] = day
 
     def step_groups(self, day: int, which: IntArray, excluded: IntArray) -> None:
-        """Let sites and fleet consume all windows of `day` but those of `excluded` units."""
+        """Let sites consume all windows of `day`, the fleet all but those of `excluded` units."""
         free = np.ones(len(self.reference.units), dtype=bool)
         free[excluded] = False
         for group in self.groups:
-            inside = (group.inside & free)[self.windows.unit[which]]
+            watched = group.inside if group.site else group.inside & free
+            inside = watched[self.windows.unit[which]]
             if inside.any():
                 group.step(day, which[inside], self.windows)
 

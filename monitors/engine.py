@@ -247,12 +247,12 @@ class _Walk:
         return close and theirs.verdict.causes == view.verdict.causes
 
     def _mute(self, day: int, sites: set[str]) -> None:
-        """The sites' own streams go on, unheard; common streams begin again without them."""
+        """The sites' own streams go on, unheard; those of the fleet begin again without them."""
         self.muted |= dict.fromkeys(sites, day + self.plan.mute_days)
         for group in self.cases.groups:
             if not group.site:
                 group.reset(day)
-        self.labels.reset(day, sites)
+        self.labels.reset(day, set())
 
     def _look_again(self, day: int, tables: IntArray, rounds: IntArray) -> None:
         """Open signals: every `reassess_days`, and when labels or re-reads of their sites came."""

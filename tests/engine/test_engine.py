@@ -189,8 +189,9 @@ def test_a_longer_history_repeats_what_a_shorter_one_said(day: int) -> None:
     assert {s.id for s in early} == {s.id for s in whole.values() if s.day <= END + day}
 
 
-def test_a_signal_is_raised_once_while_its_stream_climbs_on() -> None:
-    evaluation = found(SCANNER)
+@pytest.mark.parametrize("drift", [SCANNER, PREVALENCE, ANNOTATION])
+def test_a_signal_is_raised_once_while_its_stream_climbs_on(drift: Drift) -> None:
+    evaluation = found(drift)
 
     [signal] = statistical(evaluation)
     trace = next(t for t in evaluation.traces if t.stream == signal.stream)
