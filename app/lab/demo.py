@@ -59,7 +59,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
         options.seed, days_reference=options.days_reference, days_monitored=options.days_monitored
     )
     with _sigterm_as_exit(), deployed(options.data_dir, play.sites, options.port) as parts:
-        summary = Performance(play, parts, console).run(options.data_dir)
+        performance = Performance(play, parts, console)
+        summary = performance.run(performance.device(options.data_dir))
         if options.json_file is not None:
             options.json_file.write_text(summary.model_dump_json(indent=2) + "\n")
         show(console, summary)
@@ -78,20 +79,9 @@ class Performance:
     watch: Stopwatch = field(default_factory=Stopwatch)
     peak_mb: float = 0.0
 
-    def run(self, data_dir: Path) -> Summary:
-        """Everything from the bundle to the summary."""
-        with self.watch("bundle"):
-            device = self._device(data_dir)
-        with self.watch("start"), self.console.status("Starting the service and three edges"):
-            self.parts.start(device, self._night(0))
-        doors = {edge.site.code: edge.door for edge in self.parts.edges}
-        with Traffic(self.play, doors, device.sentinel_labels, self.parts.run / "spool") as traffic:
-            self._play(traffic, device)
-        with self.watch("report"), self.console.status("Writing the report"):
-            return self._conclude(device, traffic.sent)
-
-    def _device(self, data_dir: Path) -> Device:
-        with _progress(self.console) as progress:
+    def device(self, data_dir: Path) -> Device:
+        """The locked device kept under `data_dir`, built if need be."""
+        with self.watch("bundle"), _progress(self.console) as progress:
             bar = progress.add_task("Locked device", total=1.0)
             device = obtain(
                 data_dir,
@@ -102,12 +92,23 @@ class Performance:
             progress.update(bar, description="Locked device", completed=1.0)
         return device
 
+    def run(self, device: Device) -> Summary:
+        """Everything from an empty deployment to the summary."""
+        sites = len(self.parts.edges)
+        with self.watch("start"), self.console.status(f"Starting the service and {sites} edges"):
+            self.parts.start(device, self._night(0))
+        doors = {edge.site.code: edge.door for edge in self.parts.edges}
+        with Traffic(self.play, doors, device.sentinel_labels, self.parts.run / "spool") as traffic:
+            self._play(traffic, device)
+        with self.watch("report"), self.console.status("Writing the report"):
+            return self._conclude(device, traffic.sent)
+
     def _play(self, traffic: Traffic, device: Device) -> None:
         begins = self.play.days_reference + ARRIVAL_DAYS
         with _progress(self.console) as progress:
             bar = progress.add_task("Reference period", total=self.play.days + AFTERWARDS_DAYS)
             for day in range(self.play.days + AFTERWARDS_DAYS):
-                if day == begins:
+                if day == begins and self.play.days_monitored:
                     with self.watch("approval"):
                         self._approve_reference(device)
                     progress.update(bar, description="Monitored period")
@@ -127,20 +128,18 @@ class Performance:
     def _approve_reference(self, device: Device) -> None:
         """An analyst proposes what was seen up to the reference end; another person approves."""
         _, analyst, approver = self.parts.people
-        with Api(self.parts.central.url, analyst) as api:
-            number = api.propose_reference(device.lock_digest, self.play.reference_end)
-        with Api(self.parts.central.url, approver) as api:
-            api.approve_reference(number)
+        url = self.parts.central.url
+        number = Api(url, analyst).propose_reference(device.lock_digest, self.play.reference_end)
+        Api(url, approver).approve_reference(number)
 
     def _conclude(self, device: Device, sent: Mapping[str, int]) -> Summary:
         last = self.play.on(self.play.days + AFTERWARDS_DAYS)
         instant = datetime.combine(last, EVALUATED)
         self.parts.move_to(instant)
         self.parts.settle(instant, sent)
-        with Api(self.parts.central.url, self.parts.people[1]) as api:
-            signals = api.signals()
-            counted = api.balances()
-            number, pdf = api.report(device.lock_digest, self.play.first_day, last)
+        api = Api(self.parts.central.url, self.parts.people[1])
+        signals, counted = api.signals(), api.balances()
+        number, pdf = api.report(device.lock_digest, self.play.first_day, last)
         report = self.parts.run / f"{number}.pdf"
         report.write_bytes(pdf)
         balances = tuple(

@@ -21,6 +21,12 @@ from app.device.bundle import open_bundle
 from app.lab.demo_processes import DemoFailed, die_with_parent
 
 RECIPE_SEED = 20260105
+SOURCES = (
+    "app/device/**/*.py",
+    "app/contracts/*.py",
+    "monitors/schema.py",
+    "monitors/summaries.py",
+)
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done."""
 
@@ -81,8 +87,8 @@ def _train(folder: Path, key_file: Path, effort: str, sender: Connection) -> Non
 
 def _code_digest() -> str:
     """SHA-256 over the sources that decide what a bundle is."""
-    root = Path(app.device.__file__).parent
+    root = Path(app.device.__file__).parents[2]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for pattern in SOURCES for path in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

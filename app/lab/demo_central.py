@@ -93,7 +93,7 @@ class DemoCentral:
 
 
 class Api:
-    """One person's, or nobody's, connection to the service."""
+    """The service as one person, or nobody, uses it."""
 
     def __init__(self, url: str, person: Colleague | None = None) -> None:
         parts = urlsplit(url)
@@ -103,16 +103,6 @@ class Api:
         self._cookie = ""
         if person is not None:
             self.post("/api/v1/session", {"name": person.name, "password": person.password})
-
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
-
-    def __enter__(self) -> Api:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def get(self, path: str) -> Any:
         """The JSON at `path`."""
@@ -127,9 +117,12 @@ class Api:
         headers = {"content-type": "application/json"}
         if self._cookie:
             headers["cookie"] = self._cookie
-        self._connection.request(method, path, body, headers)
-        response = self._connection.getresponse()
-        answer = response.read()
+        try:
+            self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            answer = response.read()
+        finally:
+            self._connection.close()  # the server ends an idle one after some seconds
         if response.status >= 400:
             raise DemoFailed(
                 f"{method} {path}: {response.status} {answer[:400].decode(errors='replace')}"
@@ -142,7 +135,6 @@ class Api:
         try:
             return bool(self.get("/health")["workers"])
         except (OSError, http.client.HTTPException):
-            self.close()
             return False
 
     def is_settled(self, upto: datetime) -> bool:

@@ -46,11 +46,11 @@ class Deployment:
         """Start everything at `instant`, up to edges that are enrolled and approved."""
         clock.set_simulated(self.clock_file, instant)
         self._start_central(device)
-        with Api(self.central.url, self.people[0]) as api:
-            for edge in self.edges:
-                self._start_edge(edge, device, api)
-            for edge in self.edges:
-                self._approve(edge, api)
+        api = Api(self.central.url, self.people[0])
+        for edge in self.edges:
+            self._start_edge(edge, device, api)
+        for edge in self.edges:
+            self._approve(edge, api)
 
     def move_to(self, instant: datetime) -> None:
         """Let every process live at `instant`."""
@@ -64,26 +64,24 @@ class Deployment:
                 f"edge {edge.site.code} at {instant:%Y-%m-%d %H:%M}",
                 DAY_WITHIN_S,
             )
-        with Api(self.central.url) as nobody:
-            self.supervisor.until(
-                lambda: nobody.is_settled(instant),
-                f"the central service at {instant:%Y-%m-%d %H:%M}",
-                DAY_WITHIN_S,
-            )
+        self.supervisor.until(
+            lambda: Api(self.central.url).is_settled(instant),
+            f"the central service at {instant:%Y-%m-%d %H:%M}",
+            DAY_WITHIN_S,
+        )
 
     def _start_central(self, device: Device) -> None:
         self.central.write_settings([device.key.public])
         config = ("--config", str(self.central.settings_file))
         self.supervisor.start("central", "central", "serve", "--with-worker", *config)
-        with Api(self.central.url) as nobody:
-            self.supervisor.until(nobody.is_up, "the central service", START_WITHIN_S)
+        self.supervisor.until(Api(self.central.url).is_up, "the central service", START_WITHIN_S)
         administrator, *others = self.people
         self._add(administrator, config)
         self.supervisor.call("central", "recipient", "add", RECIPIENT, *config)
-        with Api(self.central.url, administrator) as api:
-            for person in others:
-                api.add(person)
-            api.register(device.bundle)
+        api = Api(self.central.url, administrator)
+        for person in others:
+            api.add(person)
+        api.register(device.bundle)
 
     def _add(self, person: Colleague, config: Sequence[str]) -> None:
         """Add the first person, from the console: nobody can log in yet."""
