@@ -66,6 +66,7 @@ class Visit:
 @pytest.fixture
 def visit(chromium: Browser, service: Service) -> Iterator[Visit]:
     context = chromium.new_context(viewport={"width": 1260, "height": 900})
+    context.set_default_timeout(180_000)
     yield Visit(context.new_page(), service)
     context.close()
 
@@ -115,6 +116,7 @@ def test_on_paper_the_static_figure_takes_the_place_of_the_live_one(visit: Visit
 
 def test_no_page_is_wider_than_a_narrow_screen(chromium: Browser, service: Service) -> None:
     context = chromium.new_context(viewport={"width": 320, "height": 640})
+    context.set_default_timeout(180_000)
     visit = Visit(context.new_page(), service)
     visit.open("/")
     visit.sign_in()
@@ -147,6 +149,7 @@ def test_the_keyboard_is_enough_to_pass_the_navigation(visit: Visit) -> None:
 
 def test_without_javascript_everything_is_there(chromium: Browser, service: Service) -> None:
     context = chromium.new_context(java_script_enabled=False)
+    context.set_default_timeout(180_000)
     visit = Visit(context.new_page(), service)
     visit.open("/signals/S-0001")
     visit.sign_in()
