@@ -16,7 +16,7 @@ from app.contracts.manifest import Manifest, parse_manifest
 from app.edge.worker import BROKEN, OUT_OF_MEMORY, Job, serve
 
 START_WITHIN_S: Final = 180.0
-PROOF_WITHIN_S: Final = 600.0
+PROOF_WITHIN_S: Final = 120.0
 
 
 class WorkerLost(Exception):

@@ -37,5 +37,5 @@ def centre() -> Iterator[PeerCentre]:
 def edge(tmp_path: Path, bundle: Path, centre: PeerCentre) -> Iterator[RunningEdge]:
     """A running, enrolled edge whose lock has been proved."""
     with an_edge_runs(tmp_path, bundle, centre) as running_edge:
-        running_edge.until(lambda s: s["lock"] == "holds" and s["enrolment"] == "active")
+        running_edge.ready()
         yield running_edge

@@ -69,6 +69,10 @@ class RunningEdge:
                 stderr=log,
             )
 
+    def ready(self) -> None:
+        """Wait until the lock is proved and the centre has answered."""
+        self.until(lambda s: s["lock"] == "holds" and s["enrolment"] == "active" and s["as_of"])
+
     def kill(self) -> None:
         """As a power cut would."""
         assert self.process is not None
@@ -80,6 +84,18 @@ class RunningEdge:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)
+
+    @property
+    def worker(self) -> int:
+        """The process that runs the chain, once there is one."""
+        assert self.process is not None
+        end = time.monotonic() + WITHIN_S
+        while time.monotonic() < end:
+            for child in _children(self.process.pid):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return child
+            time.sleep(0.05)
+        raise AssertionError("no worker was started")
 
     def at(self, instant: datetime) -> None:
         """Move simulated time."""
@@ -104,7 +120,7 @@ class RunningEdge:
             return found
         return {}
 
-    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def until(self, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait until its status says so, or fail with what it says and the end of its log."""
         end = time.monotonic() + WITHIN_S
         while time.monotonic() < end:
@@ -155,6 +171,11 @@ def closes(balance: dict[str, int]) -> bool:
     """Whether every received case has exactly one end, or waits."""
     ends = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
     return balance["received"] == sum(balance[name] for name in ends)
+
+
+def _children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(c) for t in threads for c in (t / "children").read_text().split()]
 
 
 @contextmanager

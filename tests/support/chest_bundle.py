@@ -20,7 +20,14 @@ from app.contracts.signing import SigningKey
 ROOT = Path(__file__).resolve().parents[2]
 KEY = SigningKey.from_seed(b"lockwatch tests: release key 01!")
 SEED = 7
-_SOURCES = ("app/device", "app/contracts", "monitors")
+_SOURCES = (
+    "app/device/**/*.py",
+    "app/contracts/manifest.py",
+    "app/contracts/characteristics.py",
+    "app/contracts/signing.py",
+    "monitors/schema.py",
+    "monitors/summaries.py",
+)
 
 
 def chest_bundle() -> Path:
@@ -41,8 +48,8 @@ def chest_bundle() -> Path:
 
 def _digest() -> str:
     digest = hashlib.sha256(SEED.to_bytes(4, "big"))
-    for folder in _SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for pattern in _SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
             digest.update(path.relative_to(ROOT).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
