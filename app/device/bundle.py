@@ -27,6 +27,7 @@ from app.errors import AppError
 from monitors.errors import DesignError
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+ARRAYS_LIMIT = 512 << 20  # bytes of one file's arrays, unpacked
 
 
 class BundleRefused(AppError):
@@ -61,14 +62,18 @@ class Bundle:
 
     def arrays(self, name: str) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of an .npz file; pickled ones are refused."""
+        data = self.read(name)
         try:
-            with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as archive:
+            _check_expanded(name, data)
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         except (ValueError, zipfile.BadZipFile, OSError) as error:
             raise BundleRefused("arrays", f"{name}: plain arrays expected") from error
 
     def rehash(self) -> None:
-        """Check every file again; `BundleRefused` names the first that differs."""
+        """Check the manifest and every file again; `BundleRefused` names the first that differs."""
+        if _read_limited(self.folder, MANIFEST, ENVELOPE_LIMIT) != self.manifest.canonical:
+            raise BundleRefused("manifest", f"{MANIFEST} is not what was signed")
         for entry in self.manifest.files:
             _checked(self.folder, entry)
 
@@ -112,6 +117,13 @@ def _check_names(manifest: Manifest) -> None:
     missing = wanted - set(names)
     if missing:
         raise BundleRefused("not_named", f"used but not named: {', '.join(sorted(missing))}")
+
+
+def _check_expanded(name: str, data: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > ARRAYS_LIMIT:
+        raise BundleRefused("arrays", f"{name}: at most {ARRAYS_LIMIT} bytes of arrays expected")
 
 
 def _check_meaning(manifest: Manifest) -> None:
@@ -170,12 +182,13 @@ def _read_limited(folder: Path, name: str, limit: int) -> bytes:
     if any(part.is_symlink() for part in (path, *path.parents) if folder in part.parents):
         raise BundleRefused("link", f"{name}: a regular file expected, got a link")
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleRefused("link", f"{name}: a regular file expected")
+        if status.st_size > limit:
+            raise BundleRefused("length", f"{name}: at most {limit} bytes expected")
+        # Not blocking and not following: what is swapped in after the look is refused as well.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return file.read(limit + 1)
     except OSError as error:
         raise BundleRefused("missing", f"{name}: cannot be read") from error
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BundleRefused("link", f"{name}: a regular file expected")
-        if os.fstat(file.fileno()).st_size > limit:
-            raise BundleRefused("length", f"{name}: at most {limit} bytes expected")
-        return file.read(limit + 1)
