@@ -104,7 +104,11 @@ class Traffic:
                 _drop(self._doors[site.code].inbox, f"reads-{self.play.on(day)}.csv", due)
 
     def deliver(self, day: int) -> None:
-        """Send the day's objects of every site at once, and wait until all are acknowledged."""
+        """Send the day's objects of every site at once, and wait until all are acknowledged.
+
+        Nobody comes after the last day of the play."""
+        if day >= self.play.days:
+            return
         self.prepare(day)
         sending = [self._senders.submit(self._deliver_site, site, day) for site in self._sites]
         self.prepare(day + 1)

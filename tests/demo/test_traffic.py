@@ -68,7 +68,7 @@ def test_every_planned_case_arrives_once_and_nothing_stays_in_the_spool(tmp_path
         a_receiver() as (peer, stored),
         Traffic(play, doors(play, tmp_path, peer), LABELS, tmp_path / "spool", workers=1) as days,
     ):
-        for day in range(play.days):
+        for day in range(play.days + 2):
             days.deliver(day)
 
     planned = [
