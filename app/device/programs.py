@@ -30,7 +30,9 @@ def write_program(module: torch.nn.Module, examples: Sequence[Tensor]) -> bytes:
     bytes. `examples` fix the other axes and are not stored."""
     batch = Dim("batch", min=1, max=LARGEST_BATCH)
     free = tuple({0: batch} for _ in examples)
-    program = export(module.eval(), tuple(examples), dynamic_shapes=free)
+    # Copies: the exporter takes one tensor given twice for one input used twice.
+    distinct = tuple(example.clone() for example in examples)
+    program = export(module.eval(), distinct, dynamic_shapes=free)
     program._example_inputs = None
     for node in program.graph.nodes:
         for note in _DEBUG_NOTES:

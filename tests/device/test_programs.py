@@ -130,6 +130,17 @@ def test_compressed_members_are_refused_before_they_are_inflated(program: bytes)
         inspect_program("p.pt2", squeezed)
 
 
+def test_inputs_that_share_an_example_stay_two_inputs() -> None:
+    class Difference(torch.nn.Module):
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return one - other
+
+    example = torch.zeros(2, 3)
+    run = load_program("p.pt2", write_program(Difference(), [example, example]))
+
+    assert run(torch.full((2, 3), 5.0), torch.ones(2, 3))[0].tolist() == [[4.0] * 3] * 2
+
+
 def test_weights_that_would_fill_the_memory_are_refused(
     program: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def draw_opacity(rng: np.random.Generator, patient: Patient, conspicuity: float)
     diffuse = rng.random() < 0.35
     count = int(rng.integers(5, 9)) if diffuse else int(rng.integers(2, 5))
     spread, size = (32.0, 17.0) if diffuse else (9.0, 11.0)
-    depth = conspicuity * (15.0 if diffuse else 22.0)
+    depth = conspicuity * (60.0 if diffuse else 80.0)
     blobs = [
         (
             float(x + rng.normal(0, spread)),

@@ -71,7 +71,7 @@ class Effort:
 
 
 EFFORTS = {
-    "full": Effort(3600, 2000, 2600, 10, 100, 16),
+    "full": Effort(3600, 2000, 2600, 8, 100, 16),
     "small": Effort(500, 400, 400, 4, 30, 4),
 }
 

@@ -16,7 +16,7 @@ from app.device.reference.chest.networks import Classifier, LungSegmenter
 
 THREADS = 1  # fixed: another number sums in another order, and waits for busy cores
 BATCH = 48
-LEARNING_RATE = 4e-3
+LEARNING_RATE = 8e-3
 Progress = Callable[[str, float], None]
 
 
