@@ -416,10 +416,19 @@ def _best_fit(moved: Moved, rate: float, causes: tuple[str, ...]) -> tuple[Float
         return rho * moved.direction, spread
     free = np.zeros_like(moved.covariance)
     if "scanner" in causes:
-        free = _acquisition(moved).sum(axis=0) + _follow(moved)
+        free = _largest(moved) ** 2 * (_acquisition(moved).sum(axis=0) + _follow(moved))
     if {"population", "performance", "prevalence"}.intersection(causes):
         free = free + _follow(moved) + _along(moved, rate)
     return zero, moved.covariance + free
+
+
+def _largest(moved: Moved) -> float:
+    """Largest shift of an acquisition characteristic in prior spreads, at least 1.
+
+    The priors weigh causes against each other. What a scanner can explain has no upper bound: the
+    more its images changed, the further score and embedding may follow.
+    """
+    return max(1.0, float(np.abs(moved.x[moved.acquisition]).max(initial=0.0)) / SPARSE_SD)
 
 
 def _label_grid(labels: Labels | None) -> FloatArray:

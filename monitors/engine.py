@@ -304,7 +304,8 @@ class _Walk:
         )
 
     def _deterministic(self) -> list[SignalResult]:
-        found = [_event_signal(event) for event in self.events]
+        models = {(s.site, s.scanner): s.model for s in self.history.strata}
+        found = [_event_signal(e, models.get((e.site, e.scanner), "")) for e in self.events]
         return found + _lock_signals(self.plan, self.history)
 
     def _traces(self) -> list[Trace]:
@@ -447,7 +448,7 @@ def _event_kind(stratum: Stratum, known: tuple[Stratum, ...]) -> str:
     )
 
 
-def _event_signal(event: Event) -> SignalResult:
+def _event_signal(event: Event, model: str) -> SignalResult:
     """An event is certain; whether it changed anything is for the statistics to say."""
     cause = {"lock": "lock", "silence": "data_quality", "new_scanner": "scanner"}.get(event.kind)
     causes = UNDETERMINED if cause is None else (cause,)
@@ -460,7 +461,7 @@ def _event_signal(event: Event) -> SignalResult:
         day=event.day,
         sites=(event.site,) if event.site else (),
         scanners=(event.scanner,) if event.scanner else (),
-        scanner_models=(),
+        scanner_models=(model,) if model else (),
         readers=(),
         history=(belief,),
         change_day=event.day,

@@ -74,6 +74,13 @@ def test_moved_acquisition_is_the_scanner_without_any_label() -> None:
     assert judged(a_shift(x), None, None).causes == ("scanner",)
 
 
+def test_a_scanner_that_changed_a_lot_may_take_the_embedding_along() -> None:
+    """Shifts of a retuned image processing, the embedding's across a label shift's."""
+    x = np.array([0.9, 0.9, 2.4, 3.4, 1.2, -1.6, 0.0, 0.0, 0.0])
+
+    assert judged(a_shift(x), some_labels(), some_reads()).causes == ("scanner",)
+
+
 def test_scores_and_labels_that_follow_one_number_are_prevalence() -> None:
     moved, labels = prevalence_shift(1.0)
 

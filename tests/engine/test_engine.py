@@ -99,6 +99,9 @@ def test_a_new_software_version_is_an_event_and_no_statistical_signal() -> None:
         "software_version",
         ("H1-S2",),
     )
+    [model] = {s.model for s in a_history(VERSION).strata if s.scanner == "H1-S2"}
+    assert event.scanner_models == (model,)
+    assert model
     assert event.day == END + VERSION.day
     assert found(VERSION).assessability["H1:H1-S2:2.0:pa"] == "tested against H1:H1-S2:1.0:pa"
 
