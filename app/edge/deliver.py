@@ -6,25 +6,26 @@ names and UIDs are derived. Only an answer that will not change by itself makes 
 
 from __future__ import annotations
 
-import socket
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pynetdicom import AE, _config, evt
+from pynetdicom.sop_class import SecondaryCaptureImageStorage
 
 from app.edge import spool
+from app.edge.dimse import NoAssociation, associated
 from app.edge.http import BackOff
 from app.edge.journal import Journal
 from app.edge.logs import log
 from app.edge.results import IMAGE
-from app.edge.settings import EdgeSettings, Peer
+from app.edge.settings import EdgeSettings
 
 BATCH: Final = 50
 TRIES: Final = 3  # of what the peer refuses for good
 FOLDER, PEER = "folder", "peer"
+CLASSES: Final = (SecondaryCaptureImageStorage,)
 _SUBFOLDER = {IMAGE: "sc", ".hl7": "priority"}
 
 
@@ -100,16 +101,20 @@ class Deliverer:
 
     def _to_peer(self, names: Sequence[str], done: list[str]) -> None:
         assert self.settings.results_peer is not None
-        association = _associate(self.settings.ae_title, self.settings.results_peer)
+        peer = self.settings.results_peer
         try:
-            for name in names:
-                try:
-                    _send(association, self.outbox / name)
-                    done.append(name)
-                except Never as error:
-                    self._refused(name, str(error))
-        finally:
-            association.release()
+            with associated(self.settings.ae_title, peer, CLASSES) as association:
+                for name in names:
+                    self._send_one(association, name, done)
+        except NoAssociation:
+            raise NotNow("no_association") from None
+
+    def _send_one(self, association: Any, name: str, done: list[str]) -> None:
+        try:
+            _send(association, self.outbox / name)
+            done.append(name)
+        except Never as error:
+            self._refused(name, str(error))
 
     def _refused(self, name: str, reason: str) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -151,24 +156,6 @@ def settle(db: sqlite3.Connection, destination: str, names: Sequence[str], state
 def unsettled(db: sqlite3.Connection) -> set[str]:
     """Names that some destination still has to get."""
     return {n for (n,) in db.execute("SELECT name FROM deliveries WHERE state = 'queued'")}
-
-
-def _associate(ae_title: str, peer: Peer) -> Any:
-    """An association for Secondary Capture, without Nagle's delay."""
-    _config.STORE_SEND_CHUNKED_DATASET = True
-    entity = AE(ae_title=ae_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 8
-    entity.connection_timeout = 5
-    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.1.2.1")
-    handlers = [(evt.EVT_CONN_OPEN, _without_delay)]
-    association = entity.associate(peer.host, peer.port, ae_title=peer.ae, evt_handlers=handlers)
-    if not association.is_established:
-        raise NotNow("no_association")
-    return association
-
-
-def _without_delay(event: Any) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _send(association: Any, path: Path) -> None:

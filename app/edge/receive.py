@@ -8,10 +8,7 @@ leaves Nagle's algorithm on, so the accepted socket is bounded and set here.
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
-import socket
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
 from app import clock
-from app.edge import spool
+from app.edge import dimse, spool
 from app.edge.cases import Arrival, arrive, is_waiting
 from app.edge.journal import Journal, count
 from app.edge.logs import log
@@ -96,7 +93,7 @@ class Receiver:
 
     def start(self) -> int:
         """Listen; the port, which is chosen by the system when the settings say 0."""
-        _quieten()
+        dimse.quieten()
         s = self._settings
         entity = AE(ae_title=s.ae_title)
         entity.maximum_associations = s.maximum_associations
@@ -132,7 +129,7 @@ class Receiver:
 
     def _opened(self, event: Any) -> None:
         connection = event.assoc.dul.socket
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        dimse.send_at_once(event)
         limit = self._settings.largest_object_mb * MEGABYTE
         connection.recv = partial(_bounded_receive, connection, limit, self._count)
         connection.since_message, connection.is_over_limit = 0, False
@@ -227,16 +224,3 @@ def _echo(_event: Any) -> int:
 
 def _forget_bytes(event: Any) -> None:
     event.assoc.dul.socket.since_message = 0
-
-
-def _quieten() -> None:
-    """Keep what a peer sends out of logs, warnings and exceptions that others print."""
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.LOG_REQUEST_IDENTIFIERS = False
-    _config.LOG_RESPONSE_IDENTIFIERS = False
-    _config.LOG_HANDLER_LEVEL = "none"
-    for name in ("pynetdicom", "pydicom"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.CRITICAL + 1)
-        logger.propagate = False
-    warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom)(\.|$)")

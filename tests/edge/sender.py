@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,11 +12,12 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 
 from app.device.reference.chest.dicom import HEADERS, invent_identity, to_dicom
 from app.device.reference.chest.phantom import make_case
 from app.device.reference.chest.physics import VENDORS
+from app.edge import dimse
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 NOON = datetime(2026, 3, 10, 12)  # noqa: DTZ001  a scanner's wall time
@@ -66,13 +66,12 @@ def association(
     called: str = "EDGE",
 ) -> Iterator[Any]:
     """An association for (SOP class, transfer syntax) pairs; DX in plain encoding by default."""
-    _config.LOG_HANDLER_LEVEL = "none"
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     for sop_class, syntax in contexts or ((DX, str(ExplicitVRLittleEndian)),):
         entity.add_requested_context(sop_class, syntax)
     entity.add_requested_context("1.2.840.10008.1.1")
-    handlers = [(evt.EVT_CONN_OPEN, _without_delay)]
+    handlers = [(evt.EVT_CONN_OPEN, dimse.send_at_once)]
     made = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
     try:
         yield made
@@ -89,7 +88,3 @@ def send(port: int, *datasets: Dataset) -> list[int]:
     with association(port, *sorted(pairs)) as made:
         assert made.is_established
         return [int(made.send_c_store(dataset).Status) for dataset in datasets]
-
-
-def _without_delay(event: Any) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

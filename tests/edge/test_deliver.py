@@ -18,11 +18,6 @@ from tests.conftest import Clock
 from tests.edge.builders import an_edge
 from tests.edge.test_results import FLAGGED, MANIFEST, a_header
 
-# pynetdicom 3.0.4 forgets to close the socket of a connection that was refused.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 class Pacs:
     """A DICOM destination that answers with the statuses it is given, then with success."""
