@@ -40,6 +40,7 @@ PAIRS = (
 UNEXPLAINED = ("unexplained",)  # labels moved, images did not, and re-reads do not agree: unnamed
 LOG_PRIOR = {"performance": -0.7, "population": -1.0, "unexplained": -1.5}
 LOG_PRIOR_PAIR = -3.0
+LOG_PRIOR_HIDDEN = -1.0  # more: nothing ties what positives and readers do together
 LOG_PRIOR_NONE = -1.0
 EVENT_LOG_ODDS = float(np.log(10))
 
@@ -56,8 +57,10 @@ INTERCEPT_SD = 1.0
 SLOPE_SD = 0.25
 RATE_ERROR = 0.1  # log odds: how closely "the true rate did not move" binds
 NOISE = np.array([0.0, 0.5, 0.9])  # of the lowest and highest P(label | score), what is misreading
+NEGATIVES_KEPT = 0.08  # total variation of negatives' scores beyond which it is not positives alone
 READ_GAIN = np.array([0.5, 1.0, 2.0])  # effect on fixed images per effect on labels given the score
-ACCEPTABLE = 1e-3
+ACCEPTABLE = 1e-3  # p-value of what a set holds fixed, down to which it may be named
+STILL_ACCEPTABLE = 1e-4  # and down to which a name once given stays: it is asked at every look
 KEEPING = 0.6  # posterior at which a name once given is kept: names should not flicker
 LEAST_LABELS = 30
 UNKNOWN_DIRECTION = -20.0  # log evidence of prevalence where no label-shift direction is known
@@ -86,13 +89,15 @@ class Moved:
 class Labels:
     """Labels read after the change, by site: labelled, positive, probability, mix (S, B).
 
-    mix : share of all cases (labelled or not) after the change in each bin. error, rate : (S,).
+    mix, before : share of all cases (labelled or not) in each bin after the change and in the
+    reference. error, rate : (S,).
     """
 
     labelled: IntArray
     positive: IntArray
     probability: FloatArray
     mix: FloatArray
+    before: FloatArray
     error: FloatArray
     rate: FloatArray
 
@@ -123,11 +128,13 @@ def attribute(
     events: Mapping[str, float],
     naming_probability: float,
     named: tuple[str, ...] = (),
+    rescored: bool = True,
 ) -> Verdict:
     """The posterior over cause sets, and the set that may be named.
 
     events : log prior odds that registered events near the change date add, by cause.
     named : the set that was named before; it stays named while it is the more likely by far.
+    rescored : whether the fixed images' scores were seen unchanged after the change.
     """
     if labels is not None and labels.labelled.sum() < LEAST_LABELS:
         labels = None
@@ -138,14 +145,14 @@ def attribute(
     posterior = np.exp(log_post - log_sum(log_post))
     ranked = sorted(zip(posterior, evidence, strict=True), key=lambda item: (-item[0], item[1]))
     candidates = {"+".join(c) or "none": float(p) for p, c in ranked if p >= 0.005}
-    missing = _missing(labels, reads)
+    missing = _missing(labels, reads, rescored)
     top, best = ranked[0][1], float(ranked[0][0])
     support = _support(top, dict(zip(evidence, posterior, strict=True)))
     nameable = (
         top not in ((), UNEXPLAINED)
         and support >= (KEEPING if top == named else naming_probability)
-        and not _lacks(top, labels, reads)
-        and parts.acceptable(top)
+        and not _lacks(top, labels, reads, rescored)
+        and parts.acceptable(top, STILL_ACCEPTABLE if top == named else ACCEPTABLE)
     )
     causes = top if nameable else ("undetermined",)
     return Verdict(causes, support if nameable else best, candidates, missing)
@@ -159,7 +166,8 @@ def _log_prior(causes: tuple[str, ...], events: Mapping[str, float]) -> float:
     if not causes:
         return LOG_PRIOR_NONE
     own = sum(LOG_PRIOR.get(c, 0.0) + events.get(c, 0.0) for c in causes)
-    return own + (LOG_PRIOR_PAIR if len(causes) > 1 else 0.0)
+    hidden = LOG_PRIOR_HIDDEN if causes == ("performance", "annotation") else 0.0
+    return own + hidden + (LOG_PRIOR_PAIR if len(causes) > 1 else 0.0)
 
 
 def _support(top: tuple[str, ...], posterior: Mapping[tuple[str, ...], float]) -> float:
@@ -168,16 +176,24 @@ def _support(top: tuple[str, ...], posterior: Mapping[tuple[str, ...], float]) -
     return float(sum(posterior[c] for c in family) if top in family else posterior[top])
 
 
-def _missing(labels: Labels | None, reads: Reads | None) -> tuple[str, ...]:
-    return tuple(
-        name for name, part in (("labels", labels), ("sentinel reads", reads)) if part is None
-    )
+def _missing(labels: Labels | None, reads: Reads | None, rescored: bool) -> tuple[str, ...]:
+    absent = {
+        "labels": labels is None,
+        "sentinel reads": reads is None,
+        "sentinel scores": not rescored,
+    }
+    return tuple(name for name, is_absent in absent.items() if is_absent)
 
 
-def _lacks(causes: tuple[str, ...], labels: Labels | None, reads: Reads | None) -> bool:
+def _lacks(
+    causes: tuple[str, ...], labels: Labels | None, reads: Reads | None, rescored: bool
+) -> bool:
     """Whether a necessary channel of one of `causes` is missing."""
-    needs_labels = {"prevalence", "population", "performance", "annotation"}.intersection(causes)
-    return bool(needs_labels and labels is None) or ("annotation" in causes and reads is None)
+    if labels is None and set(causes) & {"prevalence", "population", "performance", "annotation"}:
+        return True
+    if not rescored and set(causes) & {"population", "performance"}:
+        return True  # a broken lock would look the same
+    return "annotation" in causes and reads is None
 
 
 class _Parts:
@@ -189,7 +205,7 @@ class _Parts:
         self.x = _shift_hypotheses(moved, self.rate)
         self.grid = _label_grid(labels)
         self.read = _read_hypotheses(reads)
-        self.kept = _kept_intercepts(labels)
+        self.kept = _kept_intercepts(labels, np.zeros(1))[0]
         self.patients = _patients(moved, labels, self.rate)
 
     def log_evidence(self, causes: tuple[str, ...]) -> float:
@@ -198,18 +214,21 @@ class _Parts:
             return float(log_sum(self.patients)) + float(self.read["null"])
         if causes == ("prevalence", "annotation"):
             return self._prevalence_and_annotation()
+        if causes == ("scanner", "prevalence"):
+            return self._scanner_and_prevalence()
         return self._x(causes) + self._labels_and_reads(causes)
 
     def _x(self, causes: tuple[str, ...]) -> float:
         if causes in ((), ("annotation",), UNEXPLAINED):
             return self.x["null"]
-        image = next(c for c in causes if c != "annotation")
-        return self.x["scanner+prevalence" if causes == PAIRS[0] else image]
+        return self.x[next(c for c in causes if c != "annotation")]
 
     def _labels_and_reads(self, causes: tuple[str, ...]) -> float:
-        if "annotation" in causes:
+        if causes == ("annotation",):
             table = _free(INTERCEPT_SD, SLOPE_SD) + self.grid
             return float(log_sum(log_sum(table, axis=1) + self.read["annotation"]))
+        if "annotation" in causes:
+            return self._kept_and_annotation()
         if not causes:
             prior = _fixed()
         elif causes in (("scanner",), ("performance",)):
@@ -222,17 +241,52 @@ class _Parts:
 
     def _prevalence_and_annotation(self) -> float:
         """Labels move by the shift plus a convention, re-reads by the convention alone."""
-        middle = SLOPES.size // 2
-        prior = _free(INTERCEPT_SD, 0.0)[:, middle] + self.read["annotation"]
+        prior = _free(INTERCEPT_SD, SLOPE_SD) + self.read["annotation"][:, None]
         moved = INTERCEPTS[None, :] + SHIFTS[:, None]
-        label = log_sum(prior + np.interp(moved, INTERCEPTS, self.grid[:, middle]), axis=1)
+        label = [
+            prior[:, k] + np.interp(moved, INTERCEPTS, self.grid[:, k]) for k in range(SLOPES.size)
+        ]
         x = _prevalence_densities(self.moved, self.rate, 1.0)
-        return float(log_sum(_shift_prior() + x + label))
+        return float(log_sum(_shift_prior() + x + log_sum(np.array(label), axis=(0, 2))))
 
-    def acceptable(self, causes: tuple[str, ...]) -> bool:
-        """Whether what the set holds fixed is compatible with what was seen (p >= 0.001)."""
+    def _kept_and_annotation(self) -> float:
+        """The true rate stays, so that what the labels moved beyond it is the convention's."""
+        n = INTERCEPTS.size
+        at = np.arange(n)[:, None] - np.arange(n) + n // 2  # intercept less convention
+        inside = (at >= 0) & (at < n)
+        shifted = np.where(inside[..., None], self.kept[np.clip(at, 0, n - 1)], -np.inf)
+        label = log_sum(shifted + self.grid[:, None], axis=(0, 2))
+        prior = _free(INTERCEPT_SD, 0.0)[:, SLOPES.size // 2]
+        return float(log_sum(prior + label + self.read["annotation"]))
+
+    def _scanner_and_prevalence(self) -> float:
+        """One number moves the positive rate and what it moves along; a scanner all the rest."""
+        label = log_sum(_kept_intercepts(self.labels, SHIFTS) + self.grid, axis=(1, 2))
+        x = _scanner_densities(self.moved, self.rate)
+        return float(log_sum(_shift_prior() + x + label) + self.read["null"])
+
+    def acceptable(self, causes: tuple[str, ...], level: float = ACCEPTABLE) -> bool:
+        """Whether what the set holds fixed is compatible with what was seen (p >= `level`)."""
         fits = (self._x_fit(causes), self._label_fit(causes), self._read_fit(causes))
-        return min(fits) >= ACCEPTABLE
+        return min(fits) >= level and (
+            causes != ("performance",) or self._negatives_moved() <= NEGATIVES_KEPT
+        )
+
+    def _negatives_moved(self) -> float:
+        """Total variation between negatives' scores before and after, by the best fitting labels.
+
+        Positives that look different leave the negatives where they were; noise in the scores or
+        another calibration does not.
+        """
+        if self.labels is None:
+            return 0.0
+        best = np.unravel_index(int((self.grid + self.kept).argmax()), self.grid.shape)
+        base = logit(self.labels.probability)
+        after = expit(base + INTERCEPTS[best[0]] + SLOPES[best[1]] * _level(self.labels))
+        size = self.labels.labelled.sum(axis=1) / self.labels.labelled.sum()
+        old = size @ (self.labels.before * (1 - self.labels.probability))
+        new = size @ (self.labels.mix * (1 - after))
+        return float(0.5 * np.abs(new / new.sum() - old / old.sum()).sum())
 
     def _x_fit(self, causes: tuple[str, ...]) -> float:
         if self.moved is None:
@@ -267,9 +321,8 @@ def _log_normal(x: FloatArray, mean: FloatArray, covariance: FloatArray) -> Floa
 
 def _shift_hypotheses(moved: Moved | None, rate: float) -> dict[str, float]:
     """Log marginal likelihood of the mean shifts under each image-side hypothesis."""
-    names = ("null", "scanner", "population", "performance", "scanner+prevalence")
     if moved is None:
-        return dict.fromkeys(names, 0.0)
+        return dict.fromkeys(("null", "scanner", "population", "performance"), 0.0)
     nowhere = np.zeros((1, *moved.covariance.shape))
     along, follow = _along(moved, rate), np.stack([nowhere[0], _follow(moved)])
     acquisition = _acquisition(moved)
@@ -278,7 +331,6 @@ def _shift_hypotheses(moved: Moved | None, rate: float) -> dict[str, float]:
         "scanner": _combined(acquisition, follow),
         "population": _combined(nowhere, follow[1:]) + along,
         "performance": _combined(nowhere, np.stack([along, along + follow[1]])),
-        "scanner+prevalence": _combined(acquisition, follow) + along,
     }
     zero = np.zeros(moved.x.size)
     result = {}
@@ -398,6 +450,24 @@ def _prevalence_densities(moved: Moved | None, rate: float, gain: float) -> Floa
     return np.asarray(-0.5 * (log_det + (apart**2 / variance).sum(axis=1)))
 
 
+def _scanner_densities(moved: Moved | None, rate: float) -> FloatArray:
+    """Log density of the mean shifts for each of `SHIFTS` when a scanner moved them too."""
+    if moved is None:
+        return np.zeros(SHIFTS.size)
+    acquisition = _acquisition(moved)
+    follow = np.stack([np.zeros_like(moved.covariance), _follow(moved)])
+    prior = _combined(acquisition, follow)
+    weight = np.log(_mixture(prior, acquisition, "scanner"))[:, None]
+    along = np.zeros(moved.x.size) if moved.direction is None else moved.direction
+    rho = expit(logit(rate) + SHIFTS) - rate
+    covariance = moved.covariance + prior
+    solved = np.linalg.solve(covariance, np.column_stack([moved.x, along])[None])
+    xx, xv, vv = moved.x @ solved[..., 0].T, moved.x @ solved[..., 1].T, along @ solved[..., 1].T
+    square = xx[:, None] - 2 * rho * xv[:, None] + rho**2 * vv[:, None]
+    log_det = np.linalg.slogdet(covariance)[1][:, None]
+    return np.asarray(log_sum(weight - 0.5 * (log_det + square), axis=0))
+
+
 def _inflation(moved: Moved) -> float:
     """Variance of the label-shift direction per unit of `within`: estimation and model error."""
     if moved.direction is None:
@@ -468,22 +538,25 @@ def _score_density(labels: Labels, p: FloatArray) -> FloatArray:
     return np.asarray(-0.5 * (np.log(det) + square))
 
 
-def _kept_intercepts(labels: Labels | None) -> FloatArray:
-    """Log prior over the grid when the true rate does not move: the intercept undoes the mix.
+def _kept_intercepts(labels: Labels | None, shifts: FloatArray) -> FloatArray:
+    """Log prior (k, grid) when the true rate moves by each of `shifts` (k,) in log odds alone.
 
     For each slope the intercept is the one at which all cases after the change, in their new
-    score mix, have the old share of positives.
+    score mix, have that share of positives.
     """
     slope = -0.5 * (SLOPES / SLOPE_SD) ** 2
     if labels is None:
-        return np.asarray(_normalised(np.zeros((INTERCEPTS.size, 1)) + slope))
+        free = _normalised(np.zeros((INTERCEPTS.size, 1)) + slope)
+        return np.broadcast_to(free, (shifts.size, *free.shape))
     base = logit(labels.probability)
-    level = base - base.mean()
-    p = expit(base + INTERCEPTS[:, None, None, None] + SLOPES[None, :, None, None] * level)
+    # Centred as in `_label_grid`, so that an intercept means the same there and here.
+    slope_step = SLOPES[None, :, None, None] * _level(labels)
+    p = expit(base + INTERCEPTS[:, None, None, None] + slope_step)
     size = labels.labelled.sum(axis=1) / labels.labelled.sum()
     rate = (p * labels.mix).sum(axis=3)
     apart = ((logit(rate) - logit(labels.rate)) * size).sum(axis=2)
-    return _normalised(-0.5 * (apart / RATE_ERROR) ** 2 + slope)
+    table = -0.5 * ((apart - shifts[:, None, None]) / RATE_ERROR) ** 2 + slope
+    return np.asarray(table - log_sum(table, axis=(1, 2))[:, None, None])
 
 
 @cache

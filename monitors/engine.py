@@ -18,6 +18,7 @@ from monitors.detectors import limit
 from monitors.effects import EffectSize, effects
 from monitors.incidents import (
     Assessment,
+    BrokenLock,
     Seen,
     assess,
     same_change,
@@ -150,6 +151,7 @@ class _Walk:
         self.muted: dict[str, int] = {}
         self.incidents: list[_Incident] = []
         self.events = _events(reference, self.history, self.upto)
+        self.locks = _broken_locks(plan, self.history)
         self.path: dict[Stream, list[tuple[int, float]]] = {}
 
     def run(self) -> Evaluation:
@@ -204,10 +206,14 @@ class _Walk:
         for stream, log_m in found.items():
             self.path.setdefault(stream, []).append((day, log_m))
         over = [s for s, log_m in found.items() if log_m >= np.log(self.limit)]
-        for stream in sorted(over, key=lambda s: (-found[s], s.name)):
+        heard = False
+        # What one site explains must not be told again of another: the sites' own streams first,
+        # and the fleet's, which holds what they have just told, not at all on that day.
+        for stream in sorted(over, key=lambda s: (not s.site, -found[s], s.name)):
             sites = self._scope(stream, day) - set(self.muted)
-            if sites:
+            if sites and (stream.site or not heard):
                 self._open(day, stream, float(np.exp(min(found[stream], 700))), sites)
+                heard = True
 
     def _scope(self, stream: Stream, day: int) -> set[str]:
         """The sites a stream speaks for; of the fleet's, the one that moved most, if any did."""
@@ -238,13 +244,13 @@ class _Walk:
         return self._is_same(seen, incident.views[-1][1], incident.sites, sites)
 
     def _is_same(self, seen: Seen, view: Assessment, first: set[str], second: set[str]) -> bool:
-        """Whether `second` on its own shows the same named cause, date and direction."""
+        """Whether `second` on its own shows the same date and direction, and no other cause."""
         since = view.change.day
-        if view.verdict.causes == UNDETERMINED or not same_change(seen, first, since, second):
+        if not same_change(seen, first, since, second):
             return False
         theirs = assess(self.plan, seen, second)
-        close = abs(theirs.change.day - since) <= SAME_DATE_DAYS
-        return close and theirs.verdict.causes == view.verdict.causes
+        causes = {view.verdict.causes, theirs.verdict.causes} - {UNDETERMINED}
+        return abs(theirs.change.day - since) <= SAME_DATE_DAYS and len(causes) <= 1
 
     def _mute(self, day: int, sites: set[str]) -> None:
         """The sites' own streams go on, unheard; those of the fleet begin again without them."""
@@ -266,13 +272,31 @@ class _Walk:
             due = NEWS_DAYS if news & incident.sites else self.plan.reassess_days
             if since >= due:
                 named = incident.views[-1][1].verdict.causes
-                view = assess(self.plan, self._seen(day), incident.sites, named)
+                seen = self._seen(day)
+                view = assess(self.plan, seen, incident.sites, named)
+                if self._grow(seen, incident, view):
+                    view = assess(self.plan, seen, incident.sites, named)
                 incident.views.append((day, view))
+
+    def _grow(self, seen: Seen, incident: _Incident, view: Assessment) -> bool:
+        """Take in the sites that by now show the same change, signalled or not."""
+        others = {u.site for u in self.reference.units} - incident.sites
+        same = {o for o in sorted(others) if self._is_same(seen, view, incident.sites, {o})}
+        incident.sites |= same
+        if same - set(self.muted):
+            self._mute(seen.day, same - set(self.muted))
+        return bool(same)
 
     def _seen(self, day: int) -> Seen:
         events = tuple(e for e in self.events if e.day <= day)
         return Seen(
-            self.reference, self.windows, self.history.labels, self.history.sentinels, events, day
+            self.reference,
+            self.windows,
+            self.history.labels,
+            self.history.sentinels,
+            events,
+            day,
+            tuple(self.locks),
         )
 
     def _result(self, incident: _Incident) -> SignalResult:
@@ -306,7 +330,7 @@ class _Walk:
     def _deterministic(self) -> list[SignalResult]:
         models = {(s.site, s.scanner): s.model for s in self.history.strata}
         found = [_event_signal(e, models.get((e.site, e.scanner), "")) for e in self.events]
-        return found + _lock_signals(self.plan, self.history)
+        return found + [_lock_signal(self.plan, lock, size) for lock, size in self.locks.items()]
 
     def _traces(self) -> list[Trace]:
         return [
@@ -474,39 +498,44 @@ def _event_signal(event: Event, model: str) -> SignalResult:
     )
 
 
-def _lock_signals(plan: Plan, history: History) -> list[SignalResult]:
-    """A fixed image whose score changed: the chain no longer scores as cleared."""
+def _broken_locks(plan: Plan, history: History) -> dict[BrokenLock, float]:
+    """The first changed score of a fixed image at each site, and by how much it changed."""
     rounds, at = history.sentinels, history.schema.sentinel_columns["deviation"].start
-    found: dict[str, SignalResult] = {}
+    found: dict[BrokenLock, float] = {}
+    before: dict[str, int] = {}
+    broken: set[str] = set()
     for i in np.argsort(rounds.day, kind="stable"):
-        deviation = float(rounds.rows[i, at]) / NUMERIC_UNITS
-        site = rounds.site[i]
-        if deviation <= plan.sentinel_tolerance or site in found:
-            continue
-        day, arrival = int(rounds.day[i]), int(rounds.arrival[i])
-        before = [
-            int(d) for d, s in zip(rounds.day, rounds.site, strict=True) if s == site and d < day
-        ]
-        found[site] = SignalResult(
-            id=_identity("lock", arrival, site),
-            kind="deterministic",
-            day=arrival,
-            sites=(site,),
-            scanners=(),
-            scanner_models=(),
-            readers=(),
-            history=(Belief(arrival, ("lock",), 1.0, {"lock": 1.0}),),
-            change_day=day,
-            change_interval=(max(before, default=day - 7) + 1, day),
-            characteristics=(
-                EffectSize("sentinel_score", deviation, (deviation, deviation), "probability"),
-            ),
-            stream=f"sentinel:{site}",
-            statistic=deviation,
-            limit=plan.sentinel_tolerance,
-            event="lock",
-        )
-    return list(found.values())
+        deviation, site = float(rounds.rows[i, at]) / NUMERIC_UNITS, rounds.site[i]
+        day, known = int(rounds.day[i]), int(rounds.arrival[i])
+        if deviation > plan.sentinel_tolerance and site not in broken:
+            found[BrokenLock(site, before.get(site, day - 7) + 1, day, known)] = deviation
+            broken.add(site)
+        if not rounds.reader_group[i]:
+            before[site] = day
+    return found
+
+
+def _lock_signal(plan: Plan, lock: BrokenLock, deviation: float) -> SignalResult:
+    """A fixed image whose score changed: the chain no longer scores as cleared."""
+    return SignalResult(
+        id=_identity("lock", lock.known, lock.site),
+        kind="deterministic",
+        day=lock.known,
+        sites=(lock.site,),
+        scanners=(),
+        scanner_models=(),
+        readers=(),
+        history=(Belief(lock.known, ("lock",), 1.0, {"lock": 1.0}),),
+        change_day=lock.day,
+        change_interval=(lock.low, lock.day),
+        characteristics=(
+            EffectSize("sentinel_score", deviation, (deviation, deviation), "probability"),
+        ),
+        stream=f"sentinel:{lock.site}",
+        statistic=deviation,
+        limit=plan.sentinel_tolerance,
+        event="lock",
+    )
 
 
 def _history(views: list[tuple[int, Assessment]]) -> tuple[Belief, ...]:

@@ -33,11 +33,23 @@ from monitors.schema import FloatArray, IntArray
 
 AFFECTED = 1e-3  # p-value below which a stratum takes part in a change
 JOINING = 1e-4  # stricter for another site, which must also move in the same direction
-SAME_DIRECTION = 0.8  # cosine of two whitened shifts
+SAME_DIRECTION = 0.8  # cosine of two whitened shifts that are one change, whatever their sizes
+LIKE_DIRECTION = 0.3  # and of two shifts whose difference is no more than noise
+NO_DIFFERENCE = 0.05  # p-value down to which two shifts do not differ
 CLEARLY = 9.0  # twice the log likelihood ratio at which one site stands for the fleet's signal
 LABELS_MOVED = 3.0  # z of labels given the score, of a site or reader group that takes part
 CONVINCING = 1e-5  # p-value from which case windows, not labels, date the change
 WEEK = 7
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLock:
+    """Scores of fixed images at `site` that changed between `low` and `day`, known on `known`."""
+
+    site: str
+    low: int
+    day: int
+    known: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +62,7 @@ class Seen:
     sentinels: SentinelRows
     events: tuple[Event, ...]
     day: int
+    locks: tuple[BrokenLock, ...] = ()
 
     def windows_of(self, units: IntArray, since: int = 0) -> IntArray:
         """Places of the windows of `units` that begin on or after `since`."""
@@ -93,15 +106,37 @@ def assess(plan: Plan, seen: Seen, sites: set[str], named: tuple[str, ...] = ())
     scope = units if units.size else every
     # The labels' own date is a week; an image's date is sharper. Labels count from their Monday.
     since = change.day - 3
-    verdict = attribute(
-        _moved(seen, scope, change.day),
-        _labels(seen, sites, since, change.day),
-        _reads(seen, sites, change.day),
-        _events(seen, sites, change),
-        plan.naming_probability,
-        named,
-    )
+    if _is_broken(seen, sites, change):
+        verdict = Verdict(("lock",), 1.0, {"lock": 1.0}, ())
+    else:
+        verdict = attribute(
+            _moved(seen, scope, change.day),
+            _labels(seen, sites, since, change.day),
+            _reads(seen, sites, change.day),
+            _events(seen, sites, change),
+            plan.naming_probability,
+            named,
+            _is_rescored(seen, sites, change.day),
+        )
     return Assessment(change, units, _readers(seen, sites, since), verdict)
+
+
+def _is_broken(seen: Seen, sites: set[str], change: ChangePoint) -> bool:
+    """Whether fixed images of `sites` score otherwise, from about the time of the change on."""
+    return any(
+        lock.site in sites and lock.known <= seen.day and change.high >= lock.low - WEEK
+        for lock in seen.locks
+    )
+
+
+def _is_rescored(seen: Seen, sites: set[str], since: int) -> bool:
+    """Whether every site that scores the fixed images did so again after the change."""
+    s = seen.sentinels
+    last: dict[str, int] = {}
+    for i in np.flatnonzero(s.arrival <= seen.day):
+        if s.site[i] in sites and not s.reader_group[i]:
+            last[s.site[i]] = max(int(s.day[i]), last.get(s.site[i], 0))
+    return all(day >= since for day in last.values())
 
 
 def units_at(reference: Reference, sites: set[str]) -> IntArray:
@@ -134,7 +169,7 @@ def same_change(seen: Seen, first: set[str], since: int, second: set[str]) -> bo
     b = affected(seen, units_at(reference, second), since, JOINING if a.size else AFFECTED)
     if a.size and b.size:
         mine, theirs = _moved(seen, a, since), _moved(seen, b, since)
-        return mine is not None and theirs is not None and _cosine(mine, theirs) >= SAME_DIRECTION
+        return mine is not None and theirs is not None and _is_alike(mine, theirs)
     if a.size or b.size:
         return False
     z, other = label_z(seen, first, since), label_z(seen, second, since)
@@ -158,6 +193,15 @@ def label_z(seen: Seen, sites: set[str], since: int, reader: str = "") -> float:
         excess += float((y - n * p).sum())
         variance += spread * OVERDISPERSION + (spread * float(fitted.error[at])) ** 2
     return excess / float(np.sqrt(max(variance, 0.5)))
+
+
+def _is_alike(a: Moved, b: Moved) -> bool:
+    """Whether two shifts point the same way, as far as their noise lets that be seen."""
+    cosine, apart = _cosine(a, b), a.x - b.x
+    if cosine >= SAME_DIRECTION:
+        return True
+    difference = float(apart @ np.linalg.solve(a.covariance + b.covariance, apart))
+    return cosine >= LIKE_DIRECTION and bool(chdtrc(apart.size, difference) >= NO_DIFFERENCE)
 
 
 def _cosine(a: Moved, b: Moved) -> float:
@@ -230,11 +274,19 @@ def affected(seen: Seen, units: IntArray, since: int, level: float = AFFECTED) -
     found = []
     for unit in units:
         moved = _moved(seen, np.array([unit]), since)
-        if moved is not None:
-            q = float(moved.x @ np.linalg.solve(moved.covariance, moved.x))
-            if chdtrc(moved.x.size, q) < level:
-                found.append(unit)
+        if moved is not None and _p_unmoved(moved) < level:
+            found.append(unit)
     return np.array(found, dtype=np.int64)
+
+
+def _p_unmoved(moved: Moved) -> float:
+    """p-value of no shift: in any direction, or along a label shift, where a weak one shows."""
+    anywhere = chdtrc(moved.x.size, moved.x @ np.linalg.solve(moved.covariance, moved.x))
+    if moved.direction is None:
+        return float(anywhere)
+    weight = np.linalg.solve(moved.covariance, moved.direction)
+    along = chdtrc(1, (weight @ moved.x) ** 2 / (weight @ moved.direction))
+    return float(min(1.0, 2 * min(anywhere, along)))
 
 
 def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
@@ -288,7 +340,7 @@ def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | N
             continue
         total = seen.labels.rows[tables].sum(axis=0)
         mix = merged_scores(reference.schema, seen.windows.rows[which].sum(axis=0))
-        rows.append((total[columns["labelled"]], total[columns["positive"]], at, mix))
+        rows.append((total[columns["labelled"]], total[columns["positive"]], at, mix, site))
     if not rows:
         return None
     at_all = [r[2] for r in rows]
@@ -297,6 +349,7 @@ def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | N
         positive=np.array([r[1] for r in rows]),
         probability=fitted.probability[at_all],
         mix=np.array([r[3] for r in rows]),
+        before=np.array([reference.score_mix[r[4]] for r in rows]),
         error=fitted.error[at_all],
         rate=fitted.rate[at_all],
     )

@@ -23,7 +23,7 @@ class Plan:
     """
 
     false_signals_per_year: float = 1.0
-    window_cases: int = 40
+    window_cases: int = 20
     least_reference_cases: int = 300
     full_reference_cases: int = 2000
     full_reference_windows: int = 60

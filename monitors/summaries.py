@@ -23,6 +23,7 @@ from monitors.schema import (
 )
 
 SCORE_FLOOR = 1e-6  # a probability is kept this far from 0 and 1 before its logit is taken
+LEAST_MEASURED = 20  # cases that must have a characteristic before its products leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Cases:
 def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
     """Standardised phi of each case, shape (n, p), clipped to +-`JOINT_CLIP`; NaN if incomplete.
 
+    A case needs its score and embedding. An acquisition characteristic that it lacks counts as
+    the reference mean, 0: a tag that some scanners leave out must not cost all of their cases.
     Random Fourier features after Rahimi and Recht (2007), NIPS 20.
     """
     probability = np.clip(cases.scores[:, 0], SCORE_FLOOR, 1 - SCORE_FLOOR)
@@ -68,6 +71,8 @@ def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
     fourier *= np.sqrt(2.0 / max(joint.phase.size, 1))
     phi = np.column_stack([raw_score, acquisition, standard**2, embedding, fourier])
     phi = np.clip((phi - joint.centre) / joint.scale, -JOINT_CLIP, JOINT_CLIP)
+    measured = slice(where.start, joint.blocks["acquisition_square"].stop)
+    phi[:, measured] = np.nan_to_num(phi[:, measured], nan=0.0)
     phi[~np.isfinite(phi).all(axis=1)] = np.nan
     return np.asarray(phi, dtype=np.float64)
 
@@ -117,6 +122,7 @@ def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
     quantised, complete = quantised_joint(schema, cases)
     quantised = quantised[_is_analysed(cases)[complete]]
     complete = complete & _is_analysed(cases)
+    quantised[:, _hardly_measured(schema, cases.numeric[complete])] = 0
     row = np.zeros(schema.width(schema.moment_columns), dtype=np.int64)
     upper = np.triu_indices(schema.joint.size)
     for one in np.unique(day[complete]):
@@ -128,6 +134,26 @@ def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
             np.int64
         )
     return row
+
+
+def _hardly_measured(schema: Schema, numeric: FloatArray) -> IntArray:
+    """Joint coordinates of characteristics that some cases lack and under `LEAST_MEASURED` have.
+
+    Their products would be those few cases' values.
+    """
+    measured = np.isfinite(numeric).sum(axis=0)
+    return acquisition_coordinates(schema, measured < min(LEAST_MEASURED, len(numeric)))
+
+
+def acquisition_coordinates(schema: Schema, chosen: npt.NDArray[np.bool_]) -> IntArray:
+    """Joint coordinates, plain and squared, of the `chosen` (F,) numeric characteristics."""
+    names = [f.name for f, taken in zip(schema.numeric, chosen, strict=True) if taken]
+    at = [i for i, name in enumerate(schema.joint.acquisition) if name in names]
+    blocks = schema.joint.blocks
+    return np.array(
+        [blocks[part].start + i for part in ("acquisition", "acquisition_square") for i in at],
+        dtype=np.int64,
+    )
 
 
 def joint_means(schema: Schema, rows: IntArray) -> tuple[IntArray, FloatArray]:

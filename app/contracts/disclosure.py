@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from app.errors import ContractError
 from monitors.schema import IntArray, Schema
+from monitors.summaries import acquisition_coordinates
 
 BoolArray = npt.NDArray[np.bool_]
 POOLED = "pooled"  # the site's stratum for what is too small to leave under its own name
@@ -169,14 +170,17 @@ def withhold_small(schema: Schema, row: IntArray, limits: Limits = DEFAULT) -> I
     if 0 < row[schema.columns["joint_n"]].item() < limits.minimum_n:
         safe[schema.columns["joint_n"]] = 0
         safe[schema.columns["joint_sum"]] = 0
-    counts = safe[schema.columns["numeric_counts"]].reshape(len(schema.numeric), -1)
-    sums = safe[schema.columns["numeric_sums"]].reshape(len(schema.numeric), -1)
+    counts = safe[schema.columns["numeric_counts"]].reshape(-1, schema.numeric_bins + 3)
+    sums = safe[schema.columns["numeric_sums"]].reshape(-1, 2)
     for i, numeric in enumerate(schema.numeric):
         if counts[i, :-1].sum() < limits.minimum_n or not _allowed(
             counts[i], numeric.privacy, limits
         ):
             counts[i] = 0
             sums[i] = 0
+    hardly = row[schema.columns["numeric_counts"]].reshape(counts.shape)[:, :-1].sum(axis=1)
+    withheld = acquisition_coordinates(schema, hardly < limits.minimum_n)
+    safe[schema.columns["joint_sum"]][withheld] = 0
     flat, at = safe[schema.columns["categorical_counts"]], 0
     for categorical in schema.categorical:
         part = flat[at : at + len(categorical.categories) + 2]

@@ -18,7 +18,7 @@ from app.contracts.signals import Run, SignalsFile
 from app.errors import ContractError
 from app.lab.case_tables import read_table, table_history
 from monitors.engine import Evaluation, History, Plan, build_reference, evaluate
-from monitors.errors import NotAssessable
+from monitors.errors import MonitorError, NotAssessable
 
 
 class _Entry(BaseModel):
@@ -56,13 +56,25 @@ def run_job(job: Job, columns: ColumnsMap, plan: Plan) -> Run:
         history, _ = table_history(read_table(job.table), columns, end)
         evaluation = walk_forward(plan, history, end + 1)
     except NotAssessable as error:
-        return Run(
-            run_id=job.run_id,
-            signals=(),
-            false_signals_promised_per_year=plan.false_signals_per_year,
-            assessability={"fleet": f"not assessable: {error}"},
-        )
+        return _nothing(job, plan, error)
     return as_run(job.run_id, evaluation)
+
+
+def _run_one_of_many(job: Job, columns: ColumnsMap, plan: Plan) -> Run:
+    """A run; a table that is refused loses its own run, not the others'."""
+    try:
+        return run_job(job, columns, plan)
+    except (ContractError, MonitorError) as error:
+        return _nothing(job, plan, error)
+
+
+def _nothing(job: Job, plan: Plan, reason: Exception) -> Run:
+    return Run(
+        run_id=job.run_id,
+        signals=(),
+        false_signals_promised_per_year=plan.false_signals_per_year,
+        assessability={"fleet": f"not assessable: {reason}"},
+    )
 
 
 def walk_forward(plan: Plan, history: History, until: int) -> Evaluation:
@@ -85,12 +97,13 @@ def run_all(
 ) -> Iterator[Run]:
     """Every run, as it is finished, over all cores."""
     count = min(workers or os.cpu_count() or 1, len(jobs))
+    run = run_job if len(jobs) == 1 else _run_one_of_many
     if count <= 1:
         for job in jobs:
-            yield run_job(job, columns, plan)
+            yield run(job, columns, plan)
         return
     with ProcessPoolExecutor(count) as pool:
-        waiting = [pool.submit(run_job, job, columns, plan) for job in jobs]
+        waiting = [pool.submit(run, job, columns, plan) for job in jobs]
         for done in as_completed(waiting):
             yield done.result()
 

@@ -24,6 +24,8 @@ EMBEDDING_LIMIT = 16
 ACQUISITION_LIMIT = 40  # joint moments hold each twice, in at most 128 dimensions
 RARE = 0.005  # share of reference cases below which a category is OTHER
 READER_LABELS = 100  # reference labels from which a reader is a group of their own
+READER_WEEKLY = 10  # and labels a week: a table leaves with 30, and must not wait for months
+LEAST_VALUES = 100  # reference values below which a column is as good as absent
 NO_SCORE = 0.5  # where a table has none; it never varies, so nothing is tested on it
 
 
@@ -95,7 +97,7 @@ def _days(values: pd.Series) -> IntArray:
 def _numbers(values: pd.Series) -> FloatArray:
     """Exact where all are numbers (`to_numeric` is not, on text); NaN for what is none."""
     try:
-        return np.asarray(values.astype("float64"))
+        return np.asarray(values.to_numpy(dtype="float64", na_value=np.nan))
     except (ValueError, TypeError):
         return np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
 
@@ -129,6 +131,21 @@ class _Reader:
         values[~np.isfinite(values)] = np.nan
         return values
 
+    def filled(self, names: Sequence[str], reference: np.ndarray) -> list[str]:
+        """The columns that hold enough numbers in the reference to be watched."""
+        known = np.isfinite(self.numbers(names)[reference]).sum(axis=0)
+        return [name for name, n in zip(names, known, strict=True) if n >= LEAST_VALUES]
+
+    def embedding(self, reference: np.ndarray) -> FloatArray:
+        """The embedding, projected on the reference's largest components where it is long."""
+        values = self.numbers(self.filled(self.roles.embedding, reference))
+        if values.shape[1] <= EMBEDDING_LIMIT:
+            return values
+        known = values[reference & np.isfinite(values).all(axis=1)]
+        centre = known.mean(axis=0)
+        components = np.linalg.svd(known - centre, full_matrices=False)[2][:EMBEDDING_LIMIT]
+        return np.asarray((values - centre) @ components.T)
+
     def truth(self, column: str | None) -> np.ndarray:
         """A column of yes and no."""
         if column is None:
@@ -138,7 +155,8 @@ class _Reader:
     def measure(self, reference: np.ndarray) -> tuple[Schema, Cases]:
         """The schema of the `reference` rows, and all rows measured with it."""
         roles = self.roles
-        numeric = self.numbers(roles.acquisition[:ACQUISITION_LIMIT])
+        acquisition = self.filled(roles.acquisition, reference)[:ACQUISITION_LIMIT]
+        numeric = self.numbers(acquisition)
         text = [self.text(name) for name in roles.categorical]
         categories = tuple(_categories(values[reference]) for values in text)
         score = self.numbers([roles.score] if roles.score else [])
@@ -148,12 +166,12 @@ class _Reader:
             numeric=numeric,
             categorical=_codes(text, categories, len(self.frame)),
             scores=_probability(score),
-            embedding=self.numbers(roles.embedding[:EMBEDDING_LIMIT]),
+            embedding=self.embedding(reference),
             outcome=self.outcome(score),
         )
         names = Names(
-            numeric=tuple(roles.acquisition[:ACQUISITION_LIMIT]),
-            units=("1",) * min(len(roles.acquisition), ACQUISITION_LIMIT),
+            numeric=tuple(acquisition),
+            units=("1",) * len(acquisition),
             categorical=tuple(roles.categorical),
             categories=categories,
         )
@@ -231,7 +249,9 @@ class _Reader:
         """0, 1, or -1 for none."""
         if self.roles.label is None:
             return np.full(len(self.frame), -1)
-        values = self.numbers([self.roles.label])[:, 0]
+        words = {"true": "1", "false": "0", "yes": "1", "no": "0"}
+        text = self.text(self.roles.label)
+        values = _numbers(pd.Series([words.get(t.lower(), t) or None for t in text], dtype=object))
         odd = np.isfinite(values) & ~np.isin(values, [0, 1])
         if odd.any():
             raise ContractError("case_table", f"labels must be 0, 1 or empty, {odd.sum()} are not")
@@ -241,7 +261,9 @@ class _Reader:
         """Readers with enough reference labels are groups of their own, the others are "other"."""
         names = self.text(self.roles.reader)
         known, counts = np.unique(names[reference].astype(str), return_counts=True)
-        groups = tuple(sorted(k for k, c in zip(known, counts, strict=True) if c >= READER_LABELS))
+        weeks = (np.ptp(self.day[reference]) + 1) / 7 if reference.any() else 1.0
+        enough = max(READER_LABELS, READER_WEEKLY * weeks)
+        groups = tuple(sorted(str(k) for k, c in zip(known, counts, strict=True) if c >= enough))
         place = {name: i for i, name in enumerate(groups)}
         rest = "" if self.roles.reader is None else "other"
         if rest not in place:

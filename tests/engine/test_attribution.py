@@ -38,6 +38,7 @@ def some_labels(own: float = 0.0, mix: np.ndarray = MIX, size: int = 400) -> Lab
         positive=np.rint(n * expit(logit(P) + own)).astype(np.int64),
         probability=P,
         mix=mix,
+        before=MIX,
         error=np.array([0.1]),
         rate=np.array([RATE]),
     )

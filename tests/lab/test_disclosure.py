@@ -302,3 +302,12 @@ def test_small_daily_counts_are_rounded_and_large_ones_exact() -> None:
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(ContractError, match="k: at least 1 expected"):
         Limits(k=0)
+
+
+def test_joint_sums_of_a_characteristic_that_few_cases_have_do_not_leave() -> None:
+    row = np.full(SCHEMA.width(SCHEMA.columns), 100, dtype=np.int64)
+    row[SCHEMA.columns["numeric_counts"]] = [0, 1, 0, 0, 0, 99]  # one value, the others missing
+
+    sums = withhold_small(SCHEMA, row)[SCHEMA.columns["joint_sum"]]
+
+    assert sums.tolist() == [100, 100, 100, 0, 0]

@@ -239,7 +239,7 @@ def test_a_score_of_exactly_zero_or_one_has_a_finite_logit() -> None:
     assert np.isfinite(joint_vector(SCHEMA.joint, SCHEMA, cases)).all()
 
 
-@pytest.mark.parametrize("part", ["numeric", "scores", "embedding"])
+@pytest.mark.parametrize("part", ["scores", "embedding"])
 def test_an_incomplete_case_counts_in_no_joint_moment(part: str) -> None:
     cases = some_cases(10)
     getattr(cases, part)[3, 0] = np.nan
@@ -249,6 +249,29 @@ def test_an_incomplete_case_counts_in_no_joint_moment(part: str) -> None:
 
     assert n == 9
     assert mean.tolist() == joint_means(SCHEMA, kept)[1].tolist()
+
+
+def test_a_missing_characteristic_counts_as_the_reference_mean_and_costs_nothing_else() -> None:
+    cases = some_cases(10)
+    cases.numeric[3, 0] = np.nan
+    mean = SCHEMA.joint.blocks["acquisition"].start
+
+    phi = joint_vector(SCHEMA.joint, SCHEMA, cases)
+    whole = joint_vector(SCHEMA.joint, SCHEMA, some_cases(10))
+
+    assert joint_means(SCHEMA, the_row(cases))[0] == 10
+    assert phi[3, mean] == 0.0
+    assert np.array_equal(np.delete(phi, 3, axis=0), np.delete(whole, 3, axis=0))
+
+
+def test_products_of_a_characteristic_that_few_cases_have_do_not_leave() -> None:
+    cases = some_cases(60)
+    cases.numeric[1:, 0] = np.nan
+    covariance = joint_covariance(SCHEMA, second_moments(SCHEMA, cases, np.zeros(60, dtype=int)))
+    at = SCHEMA.joint.blocks["acquisition"].start
+
+    assert not covariance[at].any()
+    assert covariance[at + 1].any()
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
