@@ -7,7 +7,7 @@ watched by AC1 and specific agreement, and kappa is only reported.
 Cohen (1960), Educ. Psychol. Meas. 20, 37-46, with the large-sample error of Fleiss, Cohen and
 Everitt (1969), Psychol. Bull. 72, 323-327; AC1 and its variance: Gwet (2008), Br. J. Math.
 Stat. Psychol. 61, 29-48; specific agreement: Cicchetti and Feinstein (1990), J. Clin.
-Epidemiol. 43, 551-558.
+Epidemiol. 43, 551-558; several readers: Fleiss (1971), Psychol. Bull. 76, 378-382.
 """
 
 from __future__ import annotations
@@ -90,6 +90,38 @@ def specific_agreement(table: npt.ArrayLike, category: int = 1) -> Agreement:
     if not np.all(used > 0):
         raise NotAssessable("specific agreement: neither reader used the category")
     return Agreement(2 * a / used, np.sqrt(4 * a * alone * (a + alone) / n) / used**2)
+
+
+def fleiss_kappa(ratings: npt.ArrayLike) -> Agreement:
+    """Kappa of several readers, (...): `ratings` (..., items, K) counts reads by category.
+
+    Items may have different numbers of reads, at least 2 each. Error by leaving out one item at
+    a time, so that it holds at any kappa (the usual formula holds at 0 alone).
+    """
+    counts = np.asarray(ratings, dtype=np.float64)
+    if counts.ndim < 2 or counts.shape[-1] < 2:
+        raise MonitorError(f"agreement: (items, categories) expected, got shape {counts.shape}")
+    if not np.all(np.isfinite(counts) & (counts >= 0)):
+        raise MonitorError("agreement: counts must be finite and not negative")
+    reads, items = counts.sum(axis=-1), counts.shape[-2]
+    if items < 3 or not np.all(reads >= 2):
+        raise NotAssessable("agreement: at least 3 items, each read twice, expected")
+    pairs = (counts * (counts - 1)).sum(axis=-1) / (reads * (reads - 1))
+    share = counts / reads[..., None]
+    value = _kappa(pairs.mean(axis=-1), share.mean(axis=-2))
+    rest = items - 1
+    left_pairs = (pairs.sum(axis=-1, keepdims=True) - pairs) / rest
+    left_share = (share.sum(axis=-2, keepdims=True) - share) / rest
+    apart = _kappa(left_pairs, left_share) - value[..., None]
+    apart = apart - apart.mean(axis=-1, keepdims=True)
+    return Agreement(value, np.sqrt(rest / items * (apart**2).sum(axis=-1)))
+
+
+def _kappa(observed: FloatArray, share: FloatArray) -> FloatArray:
+    chance = (share**2).sum(axis=-1)
+    if not np.all(chance < 1):
+        raise NotAssessable("kappa: all readers used a single category")
+    return np.asarray((observed - chance) / (1 - chance))
 
 
 def agreement_change(reference: Agreement, current: Agreement) -> FloatArray:

@@ -152,6 +152,26 @@ def _part(mass: FloatArray, inside: npt.NDArray[np.bool_]) -> FloatArray:
     return np.asarray((mass * inside).sum(axis=-1) / total)
 
 
+def classes_of(audit: Audit) -> Classes:
+    """Score counts of both classes among all cases, from labels selected by score, (..., B).
+
+    Each label stands for cases / labelled of its bin; the counts are scaled down to what such
+    unequal weights are worth (Kish 1965, section 11.7), so that intervals stay honest.
+    """
+    if not np.all(audit.identified):
+        raise NotAssessable("classes are not identified: a score bin with cases has no label")
+    weight = audit.cases / np.maximum(audit.labelled, 1)
+    return Classes(*(_worth(x, weight) for x in (audit.labelled - audit.positive, audit.positive)))
+
+
+def _worth(labels: FloatArray, weight: FloatArray) -> FloatArray:
+    total = (labels * weight).sum(axis=-1, keepdims=True)
+    square = (labels * weight**2).sum(axis=-1, keepdims=True)
+    if not np.all(total > 0):
+        raise NotAssessable("classes: labels of both kinds expected")
+    return np.asarray(labels * weight * (total / square))
+
+
 # Area under the curve ------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ The characteristic schema is fitted on the reference part alone. From here on no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from app.lab.fitting import Names, fit_schema
 from app.lab.windows import CaseTable, SentinelReads, to_history
 from monitors.observations import Event, History, Stratum
 from monitors.schema import TALLIES, FloatArray, IntArray, Schema
-from monitors.summaries import Cases
+from monitors.summaries import Cases, score_bin
 
 EMBEDDING_LIMIT = 16
 ACQUISITION_LIMIT = 40  # joint moments hold each twice, in at most 128 dimensions
@@ -70,6 +70,39 @@ def table_history(
         labels=int((table.label >= 0).sum()),
         reference_cases=int((inside & reader.is_case).sum()),
     )
+
+
+def two_histories(
+    reference: pd.DataFrame, current: pd.DataFrame, columns: ColumnsMap
+) -> tuple[History, History]:
+    """The windows of two case tables under one schema, fitted on `reference` alone.
+
+    Labels leave in bins that break at the operating threshold, so that it can be judged.
+    """
+    _require(reference, columns.columns)
+    _require(current, columns.columns)
+    reader = _Reader(pd.concat([reference, current], ignore_index=True), columns)
+    before = np.arange(len(reader.frame)) < len(reference)
+    for name, part in (("reference", before), ("current", ~before)):
+        if not (part & reader.is_case).any():
+            raise ContractError("case_table", f"{name} table: no case in it")
+    schema, cases = reader.measure(before & reader.is_case)
+    schema = _broken_at_thresholds(schema, columns)
+    table = reader.cases(cases, before)
+    one, other = (
+        to_history(schema, table.select(part[reader.is_case]), reader.reads(part))
+        for part in (before, ~before)
+    )
+    return one, other
+
+
+def _broken_at_thresholds(schema: Schema, columns: ColumnsMap) -> Schema:
+    if columns.operating_point is None:
+        return schema
+    at = score_bin(schema, np.array([columns.operating_point.threshold]))[0]
+    bins = np.asarray(schema.label_bins)
+    bins = bins + ((np.arange(bins.size) >= at) & (at > 0 and bins[at] == bins[at - 1]))
+    return replace(schema, label_bins=tuple(int(b) for b in bins))
 
 
 def _require(frame: pd.DataFrame, roles: Columns) -> None:
@@ -280,12 +313,13 @@ class _Reader:
         values = self.text(self.roles.label_source)
         return np.array([0 if v in audit else 1 for v in values], dtype=np.int64), sources
 
-    def reads(self) -> SentinelReads | None:
-        """The sentinel rows: a score, a read, or both."""
-        rows = np.flatnonzero(~self.is_case)
+    def reads(self, part: np.ndarray | None = None) -> SentinelReads | None:
+        """The sentinel rows, all or those of `part`: a score, a read, or both."""
+        rows = np.flatnonzero(~self.is_case if part is None else ~self.is_case & part)
         if not rows.size:
             return None
-        _, image = np.unique(self.sentinel_id[rows].astype(str), return_inverse=True)
+        images = np.unique(self.sentinel_id[~self.is_case].astype(str))
+        image = np.searchsorted(images, self.sentinel_id[rows].astype(str))
         sites, site = np.unique(self.site[rows].astype(str), return_inverse=True)
         names = self.text(self.roles.reader)[rows].astype(str)
         readers, reader = np.unique(np.where(names == "", "reader", names), return_inverse=True)

@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.errors import AppError
+from app.lab import table_commands
+from app.lab.options import (
+    ColumnsOption,
+    NotPossible,
+    OutOption,
+    PlanOption,
+    as_date,
+    refusals,
+)
 
 lab = typer.Typer(
     help="Work on a table of cases: references, walks forward, comparisons, simulations.",
     no_args_is_help=True,
 )
 
-ColumnsOption = Annotated[Path, typer.Option("--columns", help="The columns map, TOML.")]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where the JSON goes.")]
-PlanOption = Annotated[
-    Path | None, typer.Option("--plan", help="A plan, JSON; default: the plan of the house.")
-]
-
-
-class NotPossible(AppError):
-    """What was asked for cannot be done with what was given."""
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """A statistic that refuses its input is a refusal of the command."""
-    from monitors.errors import MonitorError
-
-    try:
-        yield
-    except MonitorError as error:
-        raise NotPossible(str(error)) from error
-
-
-def _date(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError as error:
-        raise NotPossible(f"a date like 2026-03-31 expected, got {text!r}") from error
+lab.command()(table_commands.compare)
+lab.command()(table_commands.prevalence)
+lab.command()(table_commands.recalibrate)
+lab.command()(table_commands.power)
 
 
 @lab.command()
@@ -67,11 +50,11 @@ def backtest(
     if index is not None:
         jobs = read_index(index)
     elif cases is not None and reference_end is not None:
-        jobs = (Job(cases.stem.split(".")[0], cases, _date(reference_end)),)
+        jobs = (Job(cases.stem.split(".")[0], cases, as_date(reference_end)),)
     else:
         raise NotPossible("a case table with --reference-end, or --index, is needed")
     chosen, mapped = read_plan(plan), read_columns_map(columns)
-    with _refusals():
+    with refusals():
         found = run_all(jobs, mapped, chosen, workers)
         runs = list(track(found, description="Walking forward", total=len(jobs)))
     out.write_text(signals_file(chosen, jobs, runs).model_dump_json(indent=1) + "\n")
@@ -95,8 +78,8 @@ def reference(
     from app.lab.case_tables import read_table, table_history
     from monitors.engine import build_reference
 
-    end = _date(until).toordinal()
-    with _refusals():
+    end = as_date(until).toordinal()
+    with refusals():
         history, facts = table_history(read_table(cases), read_columns_map(columns), end)
         built = build_reference(read_plan(plan), history, end + 1)
     document = {
@@ -128,7 +111,7 @@ def simulate(
     fleet = demo_fleet(seed)
     if in_control:
         fleet = dataclasses.replace(fleet, drifts=())
-    with _refusals():
+    with refusals():
         evaluation = walk_forward(Plan(), simulate_fleet(fleet, seed), fleet.reference_end)
     document = {
         "planted": [

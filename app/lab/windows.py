@@ -7,7 +7,7 @@ until they may leave (`app.contracts.disclosure`), and arrive on the day they le
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,20 @@ class CaseTable:
     reader: IntArray
     sources: tuple[str, ...] = ("random_audit",)
     readers: tuple[str, ...] = ("",)
+
+    def select(self, which: np.ndarray) -> CaseTable:
+        """Some of the cases."""
+        return replace(
+            self,
+            cases=_take(self.cases, which),
+            stratum=self.stratum[which],
+            day=self.day[which],
+            arrival=self.arrival[which],
+            label=self.label[which],
+            label_day=self.label_day[which],
+            source=self.source[which],
+            reader=self.reader[which],
+        )
 
 
 @dataclass(frozen=True, slots=True)

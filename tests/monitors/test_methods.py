@@ -26,7 +26,13 @@ def test_every_module_of_the_statistics_is_on_a_page_of_methods() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 @pytest.mark.parametrize(
     "heading",
-    ["**What it assumes.**", "**What it cannot see.**", "**Its price", "**Sources.**"],
+    [
+        "**What it assumes.**",
+        "**What it cannot see.**",
+        "**Its price",
+        "**Its delay.**",
+        "**Sources.**",
+    ],
 )
 def test_a_page_says_what_its_monitor_assumes_misses_and_costs(page: Path, heading: str) -> None:
     assert heading in page.read_text()
