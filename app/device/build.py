@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from app.contracts.manifest import (
     PAYLOAD_TYPE,
@@ -24,7 +25,8 @@ from app.contracts.manifest import (
 )
 from app.contracts.signing import SigningKey, canonical, seal
 from app.device.archive import inspect_program
-from app.device.bundle import MANIFEST, SIGNATURE, BundleRefused
+from app.device.bundle import MANIFEST, SIGNATURE, Bundle, BundleRefused
+from app.errors import ContractError
 
 # What runs the chain in a hospital.
 RUNTIME = ("lockwatch", "numpy", "scipy", "torch", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")
@@ -64,10 +66,34 @@ def write_bundle(
     half.rename(folder)
 
 
-def add_signature(folder: Path, key: SigningKey) -> None:
-    """Another person's signature beside those that are there."""
+def drafted(draft: bytes, files: Mapping[str, bytes]) -> Manifest:
+    """The manifest of a draft in JSON, with these files; the bill of materials is that of this
+    environment unless the draft has one."""
+    try:
+        content = dict(json.loads(draft))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ContractError("draft", f"a JSON object expected: {type(error).__name__}") from error
+    content["files"] = [entry.model_dump() for entry in entries(files)]
+    content.setdefault("components", [component.model_dump() for component in components()])
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ContractError("draft", f"{place}: {first['msg']}") from error
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`, by its name in a bundle."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def add_signature(folder: Path, key: SigningKey) -> Manifest:
+    """Another person's signature beside those that are there; nobody signs a damaged bundle."""
     payload = (folder / MANIFEST).read_bytes()
-    parse_manifest(payload)
+    manifest = parse_manifest(payload)
+    Bundle(folder, manifest).rehash()
     envelope = json.loads(seal(PAYLOAD_TYPE, json.loads(payload), [key]))
     envelope["signatures"] = (
         json.loads((folder / SIGNATURE).read_bytes())["signatures"] + envelope["signatures"]
@@ -75,6 +101,7 @@ def add_signature(folder: Path, key: SigningKey) -> None:
     half = folder / f".{SIGNATURE}.half"
     _write(half, canonical(envelope))
     half.replace(folder / SIGNATURE)
+    return manifest
 
 
 def _write(path: Path, data: bytes) -> None:

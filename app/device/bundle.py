@@ -6,6 +6,7 @@ release counters may block installing, never running.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from app.contracts.manifest import PAYLOAD_TYPE, FileEntry, Manifest, parse_manifest
 from app.contracts.signing import ENVELOPE_LIMIT, open_sealed
 from app.device.archive import inspect_program
-from app.errors import AppError
+from app.errors import AppError, SignatureRefused
 from monitors.errors import DesignError
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -104,6 +105,17 @@ def open_bundle(
         if stage.program:
             inspect_program(stage.program, bundle.read(stage.program))
     return bundle
+
+
+def signers(folder: Path, trusted: Sequence[bytes]) -> list[bytes]:
+    """Those of the `trusted` keys that have signed the manifest in `folder`."""
+    envelope = _read_limited(folder, SIGNATURE, ENVELOPE_LIMIT)
+    found = []
+    for key in dict.fromkeys(trusted):
+        with contextlib.suppress(SignatureRefused):
+            open_sealed(PAYLOAD_TYPE, envelope, [key])
+            found.append(key)
+    return found
 
 
 def _check_names(manifest: Manifest) -> None:

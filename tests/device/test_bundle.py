@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.contracts.manifest import (
     PAYLOAD_TYPE,
@@ -20,7 +24,7 @@ from app.contracts.manifest import (
 from app.contracts.signing import SigningKey, canonical, seal, sha256
 from app.device.build import add_signature, entries, packed_arrays, write_bundle
 from app.device.bundle import MANIFEST, SIGNATURE, BundleRefused, open_bundle
-from app.errors import ContractError, SignatureRefused
+from app.errors import AppError, ContractError, SignatureRefused
 from tests.contracts.examples import a_manifest
 from tests.device.conftest import written
 from tests.support.chest_bundle import KEY
@@ -409,3 +413,50 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path, files: dict[str, 
 
     for name in (MANIFEST, SIGNATURE, *files):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+# Fuzz ----------------------------------------------------------------------------------------
+
+_PLACES = st.lists(st.integers(0, 40), min_size=1, max_size=6)
+_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.text(max_size=8), st.just([]),
+    st.just({}), st.floats(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+
+
+def spoiled(payload: Any, places: list[int], value: object, *, drop: bool) -> Any:
+    """`payload` with one of its inner values replaced or taken away."""
+    node = payload
+    for depth, place in enumerate(places):
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = keys[place % len(keys)]
+        inner = node[key]
+        if depth == len(places) - 1 or not isinstance(inner, dict | list) or not inner:
+            if drop:
+                del node[key]
+            else:
+                node[key] = value
+            return payload
+        node = inner
+    return payload
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(places=_PLACES, value=_VALUES, drop=st.booleans())
+def test_a_signed_manifest_with_one_wrong_value_is_refused_or_sound(
+    folder: Path, places: list[int], value: object, drop: bool
+) -> None:
+    """Whatever a signer's tool got wrong: a refusal of ours, never a traceback of a library."""
+    original = (folder / MANIFEST).read_bytes()
+    envelope = (folder / SIGNATURE).read_bytes()
+    try:
+        sign_raw(folder, spoiled(json.loads(original), places, value, drop=drop))
+        with contextlib.suppress(AppError):
+            open_bundle(folder, [KEY.public], 1)
+    except ContractError as error:  # what cannot be canonical JSON cannot be signed
+        assert error.reason == "not_canonical"  # noqa: PT017
+    finally:
+        (folder / MANIFEST).write_bytes(original)
+        (folder / SIGNATURE).write_bytes(envelope)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.pixels import (
+    apply_color_lut,
+    apply_modality_lut,
+    apply_voi_lut,
+    get_decoder,
+    pixel_array,
+)
 from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from app.errors import AppError
 
 FILE_LIMIT = 512 << 20  # bytes of a file that we are willing to read
+_PREAMBLE, _PIECE = 128, 1 << 20
 DECODED_LIMIT = 512 << 20  # bytes of decoded pixels that we are willing to hold
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
@@ -36,8 +45,14 @@ _PARSING: tuple[type[Exception], ...] = (
     ArithmeticError,
     OSError,
     EOFError,
+    BytesLengthException,
 )
-_UNREADABLE: tuple[type[Exception], ...] = (*_PARSING, InvalidDicomError, RecursionError)
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *_PARSING,
+    InvalidDicomError,
+    RecursionError,
+    zlib.error,
+)
 _UNDECODABLE: tuple[type[Exception], ...] = (*_PARSING, MemoryError, RuntimeError)
 _SIZES = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel")
 
@@ -80,6 +95,7 @@ def read_file(path: Path) -> Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values are common; what matters is checked
+            _check_inflated(path)
             dataset = pydicom.dcmread(path, force=True)
     except _UNREADABLE as error:
         raise PixelsRefused("unreadable", f"not DICOM: {type(error).__name__}") from error
@@ -88,17 +104,35 @@ def read_file(path: Path) -> Dataset:
     return dataset
 
 
+def _check_inflated(path: Path) -> None:
+    """Measure a deflated data set piece by piece: pydicom would inflate it whole, and a small
+    file can hold gigabytes."""
+    with path.open("rb") as file:
+        if file.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
+            return
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        # Behind the preamble stands the length of the rest of the group, in 12 bytes.
+        file.seek(_PREAMBLE + 4 + 12 + int(meta.FileMetaInformationGroupLength))
+        inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (piece := inflating.unconsumed_tail or file.read(_PIECE)) and not inflating.eof:
+            size += len(inflating.decompress(piece, _PIECE))
+            if size > FILE_LIMIT:
+                raise PixelsRefused("too_large", f"at most {FILE_LIMIT} inflated bytes expected")
+
+
 def decode(dataset: Dataset, *, voi: bool = False) -> Picture:
     """The pixels of `dataset`, modality rescaled, in one orientation of brightness.
 
     voi : also apply the VOI LUT or window of the header (for viewing; scores never depend on
     what a technologist last set as window).
     """
-    photometric = _photometric(dataset)
-    _check_sizes(dataset)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            photometric = _photometric(dataset)
+            _check_sizes(dataset, photometric)
             return _decoded(dataset, photometric, voi)
     except _UNDECODABLE as error:
         raise PixelsRefused("decode", f"pixels do not decode: {type(error).__name__}") from error
@@ -113,21 +147,34 @@ def _photometric(dataset: Dataset) -> str:
     return photometric
 
 
-def _check_sizes(dataset: Dataset) -> None:
+def _check_sizes(dataset: Dataset, photometric: str) -> None:
     rows, columns, allocated, stored, samples = (_positive(dataset, name) for name in _SIZES)
     frames = _positive(dataset, "NumberOfFrames", default=1)
     if stored > allocated or allocated not in (1, 8, 16, 32):
         raise PixelsRefused("bits", f"{stored} bits stored in {allocated} allocated")
-    if samples not in (1, 3):
-        raise PixelsRefused("samples", f"1 or 3 samples per pixel expected, got {samples}")
+    wanted = 1 if photometric in (*GREY, "PALETTE COLOR") else 3
+    if samples != wanted:
+        raise PixelsRefused("samples", f"{wanted} samples per pixel expected, got {samples}")
     # Decoding makes floats of four bytes.
     if frames * rows * columns * samples * max(allocated // 8, 4) > DECODED_LIMIT:
         raise PixelsRefused("too_large", f"at most {DECODED_LIMIT} decoded bytes expected")
+    if not _transfer_syntax(dataset).is_compressed:
+        _check_length(dataset)
+
+
+def _transfer_syntax(dataset: Dataset) -> pydicom.uid.UID:
+    """How the pixels are encoded, if an installed plug-in decodes it."""
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
     if syntax is None:
         raise PixelsRefused("transfer_syntax", "a transfer syntax expected, got none")
-    if not syntax.is_compressed:
-        _check_length(dataset)
+    try:
+        available = get_decoder(syntax).is_available
+    except (NotImplementedError, ValueError):  # neither native nor an encoding that it knows
+        available = False
+    if not available:
+        name = syntax.name if syntax.is_transfer_syntax else "one that pydicom does not know"
+        raise PixelsRefused("transfer_syntax", f"no decoder for this transfer syntax: {name}")
+    return syntax
 
 
 def _check_length(dataset: Dataset) -> None:

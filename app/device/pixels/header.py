@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 AGE_BANDS = ((18, 39), (40, 49), (50, 59), (60, 69), (70, 79), (80, 200))
 _AGE = re.compile(r"^(\d{1,3})([DWMY])$")
@@ -16,7 +18,20 @@ _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 def text(dataset: Dataset, keyword: str) -> str | None:
     """The attribute as one stripped string, several values joined by a backslash."""
-    value = dataset.get(keyword)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = dataset.get(keyword)
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        OverflowError,
+        BytesLengthException,
+    ):
+        return None  # what pydicom cannot convert
     if value is None or value == "":
         return None
     parts = value if isinstance(value, list | tuple) or _is_multiple(value) else [value]
