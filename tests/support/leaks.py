@@ -41,7 +41,7 @@ def _inflated(body: bytes) -> bytes:
     start = body.find(_FRAME)
     if start < 0:
         return b""
-    return zstandard.ZstdDecompressor().stream_reader(body[start:]).read()
+    return zstandard.ZstdDecompressor().decompressobj().decompress(body[start:])
 
 
 def _names(folder: Path) -> list[str]:
