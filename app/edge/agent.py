@@ -9,31 +9,38 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
+from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
 from app import clock
 from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
-from app.edge import logs, spool, status, uplink, windows
+from app.edge import logs, orders, page, spool, status, uplink, windows
 from app.edge.cases import versions, waiting
-from app.edge.deliver import Deliverer, destinations
+from app.edge.deliver import Deliverer
+from app.edge.destinations import destinations
 from app.edge.dispatch import Dispatcher
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal, meta
 from app.edge.labels import LabelInbox
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
+from app.edge.query import Query
 from app.edge.receive import Inbox, Receiver
 from app.edge.sealing import Closing
 from app.edge.sentinel import BROKEN, Lock
 from app.edge.settings import EdgeSettings
 from app.edge.uplink import Identity, Uplink
+from app.edge.watched import Watched
 from app.edge.worker import Job
 
 ROUND_S: Final = 5.0
 SIMULATED_ROUND_S: Final = 0.1
+DELIVERY_S: Final = 0.25
+LOOK_S: Final = 1.0
 STATUS_S: Final = 1.0
 SIMULATED_STATUS_S: Final = 0.2
 CATCH_UP_S: Final = 3600.0
@@ -41,7 +48,10 @@ SYNCHRONISED_WITHIN: Final = timedelta(minutes=1)
 
 
 def run(settings: EdgeSettings) -> None:
-    """Run until SIGTERM or SIGINT. `JournalRefused` if another agent has the data folder."""
+    """Run until SIGTERM or SIGINT. `JournalRefused` if another agent has the data folder.
+
+    A retired edge takes nothing new: it finishes what is left, and returns.
+    """
     os.umask(0o077)  # everything an edge writes is the hospital's own
     logs.configure()
     stop = threading.Event()
@@ -78,6 +88,8 @@ class Agent:
             _back_off(),
         )
         self._retention = timedelta(days=settings.retention_days)
+        self._paused = False
+        self._finishing = orders.is_retired(data)
         self._as_of: datetime | None = None
         self._caught_up = -CATCH_UP_S
         self._port = 0
@@ -85,16 +97,19 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then leave everything in a state that a restart continues."""
         self._adopt()
-        self._port = self._receiver.start()
+        if not self._finishing:
+            self._port = self._receiver.start()
         log.info("agent.started", port=self._port)
         self._dispatcher.start()
-        helpers = [
-            _repeating(stop, "status", _status_interval, self._write_status),
-            _repeating(stop, "deliver", lambda: 0.5, self._deliverer.deliver_due),
-        ]
-        while not stop.is_set():
+        helpers = [_repeating(stop, name, seconds, work) for name, seconds, work in self._helpers()]
+        served = self._serve_page()
+        while not stop.is_set() and not self._is_finished():
             _guarded(self.round)
             stop.wait(_interval())
+        stop.set()
+        if served is not None:
+            served.shutdown()
+            served.server_close()
         self._receiver.stop()
         self._dispatcher.stop()
         for helper in helpers:
@@ -103,10 +118,29 @@ class Agent:
         self._journal.close()
         log.info("agent.stopped")
 
+    def _helpers(self) -> Iterator[tuple[str, float, Callable[[], object]]]:
+        """What has a thread of its own: its name, how many seconds between, the work."""
+        settings = self._settings
+        yield "status", _status_interval(), self._write_status
+        for name in destinations(settings):
+            yield f"to-{name}", DELIVERY_S, partial(self._deliverer.deliver, name)
+        if settings.watched_folder is not None:
+            limit = settings.largest_object_mb
+            folder = settings.watched_folder
+            yield "watched", LOOK_S, Watched(folder, self._receiver, self._journal, limit).look
+        if settings.query_peer is not None:
+            receiver = self._receiver
+            query = Query(settings, self._journal, receiver.store, receiver.is_here)
+            yield "query", 60 * settings.query_minutes, lambda: query.round(self._today())
+
+    def _today(self) -> int:
+        return clock.now().astimezone(self._settings.zone).date().toordinal()
+
     def round(self) -> None:
         """One round of housekeeping at one instant."""
         now = clock.now()
-        today = now.astimezone(self._settings.zone).date().toordinal()
+        today = self._today()
+        self._take_orders()
         if self._receiver.must_adopt:
             self._receiver.adopt()
         changed = self._lock.prove_if_due(today) | self._lock.score_sentinels_if_due(today)
@@ -114,7 +148,8 @@ class Agent:
         if (identity := self._enrolled()) is not None:
             self._catch_up_if_due()
             self._close(identity, now, lock_changed=changed)
-            self._uplink.send_due()
+            if not self._paused:
+                self._uplink.send_due()
             self._journal.do(lambda db: uplink.forget_old(db, self._retention))
         self._as_of = now
 
@@ -131,8 +166,31 @@ class Agent:
             "lock_reason": self._lock.reason,
             "known_answer_deviation": self._lock.deviation,
             "uplink": self._uplink.trouble or "fine",
+            "paused": self._paused,
             **self._journal.do(status.figures),
         }
+
+    def _serve_page(self) -> ThreadingHTTPServer | None:
+        settings = self._settings
+        if settings.status_port is None:
+            return None
+        return page.serve(settings.status_host, settings.status_port, self.status)
+
+    def _take_orders(self) -> None:
+        self._paused = orders.is_paused(self._settings.data_dir)
+        self._dispatcher.pause(self._paused)
+        if not self._finishing and orders.is_retired(self._settings.data_dir):
+            self._finishing = True
+            self._receiver.stop()
+            log.info("agent.retiring")
+
+    def _is_finished(self) -> bool:
+        """Whether a retired edge has nothing left that it could still do."""
+        if not self._finishing:
+            return False
+        known = self._journal.do(status.figures)
+        queued = sum(found.get("queued", 0) for found in known["results"].values())
+        return not (known["balance"]["waiting"] or known["windows"]["unsent"] or queued)
 
     def _job(self) -> Job:
         s = self._settings
@@ -228,12 +286,12 @@ def _status_interval() -> float:
 
 
 def _repeating(
-    stop: threading.Event, name: str, interval: Callable[[], float], work: Callable[[], object]
+    stop: threading.Event, name: str, seconds: float, work: Callable[[], object]
 ) -> threading.Thread:
     def loop() -> None:
         while not stop.is_set():
             _guarded(work)
-            stop.wait(interval())
+            stop.wait(seconds)
 
     thread = threading.Thread(target=loop, name=name, daemon=True)
     thread.start()

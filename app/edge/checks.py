@@ -74,6 +74,12 @@ def _results_peer(settings: EdgeSettings) -> None:
         socket.create_connection((peer.host, peer.port), timeout=5).close()
 
 
+def _results_hl7(settings: EdgeSettings) -> None:
+    listener = settings.results_hl7
+    if listener is not None:
+        socket.create_connection((listener.host, listener.port), timeout=5).close()
+
+
 def _try_writing(folder: Path) -> None:
     path = folder / f".check-{secrets.token_hex(4)}"
     spool.replace(path, (b"lockwatch",))
@@ -88,4 +94,5 @@ _CHECKS: dict[str, Check] = {
     "port free": _port,
     "centre answers": _centre,
     "results destination answers": _results_peer,
+    "HL7 listener answers": _results_hl7,
 }

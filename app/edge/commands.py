@@ -1,4 +1,4 @@
-"""`lockwatch edge init | run | check | status | sent`."""
+"""`lockwatch edge init | run | check | status | sent | pause | retire`."""
 
 from __future__ import annotations
 
@@ -12,36 +12,17 @@ edge = typer.Typer(help="The agent that stands in the hospital.", no_args_is_hel
 Config = Annotated[Path, typer.Option("--config", help="The edge's TOML file.")]
 _DEFAULT = Path("edge.toml")
 
-_TEMPLATE = """\
-# lockwatch edge. Every setting is described in docs/operations/hospital.md.
-data_dir = "data"
-bundle = "bundle"                 # the device's locked bundle, as delivered
-trusted_keys = []                 # the manufacturer's release keys, 64 hex digits each
-signature_threshold = 1
-
-site_timezone = "Europe/Berlin"
-ae_title = "LOCKWATCH"
-host = "127.0.0.1"                # the address that scanners and the PACS reach
-port = 11112
-allowed_ae_titles = []            # who may send
-
-central_url = "https://lockwatch.example"
-enrolment_code_file = "enrolment-code"
-
-results_folder = "results"
-label_inbox = "labels"
-"""
-
 
 @edge.command()
 def init(config: Config = _DEFAULT) -> None:
     """Write a settings file to fill in; an existing one is left alone."""
     from app.edge.settings import SettingsRefused
+    from app.edge.template import TEMPLATE
 
     if config.exists():
         raise SettingsRefused(f"{config.name} is there already; nothing was changed")
     config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(_TEMPLATE)
+    config.write_text(TEMPLATE)
     typer.echo(f"Wrote {config}. Fill in the keys and titles, then: lockwatch edge check")
 
 
@@ -98,3 +79,32 @@ def sent(
             typer.echo(text)
     finally:
         db.close()
+
+
+@edge.command()
+def pause(
+    config: Config = _DEFAULT,
+    off: Annotated[bool, typer.Option("--off", help="Go on again.")] = False,
+) -> None:
+    """Stop analysing and sending until told otherwise; everything is still received and kept."""
+    from app.edge import orders
+    from app.edge.settings import load
+
+    orders.pause(load(config).data_dir, off=off)
+    typer.echo("Goes on." if off else "Paused. Go on with: lockwatch edge pause --off")
+
+
+@edge.command()
+def retire(
+    config: Config = _DEFAULT,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End this edge for good: take nothing new, finish and send what is here, then stop."""
+    from app.edge import orders
+    from app.edge.settings import load
+
+    data = load(config).data_dir
+    if not yes:
+        typer.confirm("This cannot be taken back. Retire this edge?", abort=True)
+    orders.retire(data)
+    typer.echo("Retired. A running agent finishes what it has and stops; none starts again.")

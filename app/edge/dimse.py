@@ -37,7 +37,7 @@ def associated(
 ) -> Iterator[Any]:
     """An association for these SOP classes, released at the end; `NoAssociation` without one.
 
-    options : further arguments of `AE.associate`, such as `ext_neg` and handlers.
+    options : further arguments of `AE.associate`, such as `ext_neg`, `contexts` and handlers.
     """
     quieten()
     _config.STORE_SEND_CHUNKED_DATASET = True

@@ -17,7 +17,7 @@ from typing import Any, Final
 from app import clock
 from app.contracts.manifest import Manifest
 from app.edge import cases
-from app.edge.deliver import addressed
+from app.edge.destinations import addressed
 from app.edge.journal import Journal
 from app.edge.logs import log
 from app.edge.measure import nothing
@@ -80,6 +80,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._running: Running | None = None
         self._stopping = False
+        self._paused = False
         self._workers = [WorkerProcess(job) for _ in range(settings.workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(w,), name="dispatch", daemon=True)
@@ -115,6 +116,12 @@ class Dispatcher:
             self._running = running
             self._changed.notify_all()
 
+    def pause(self, paused: bool) -> None:
+        """Hold cases back, or no longer; questions are still asked."""
+        with self._changed:
+            self._paused = paused
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Let no further case run."""
         with self._changed:
@@ -133,7 +140,7 @@ class Dispatcher:
             while not self._stopping:
                 if self._questions:
                     return self._questions.popleft(), None
-                if self._running is not None and self._cases:
+                if self._running is not None and self._cases and not self._paused:
                     return self._cases.popleft(), self._running
                 self._changed.wait()
         for question in self._questions:

@@ -1,4 +1,4 @@
-"""Reads arrive later, as CSV files in an inbox; they are joined here and leave only as counts.
+"""Reads arrive later, as files in an inbox; they are joined here and leave only as counts.
 
 Each row names a case by its SOP Instance UID (kept only as a keyed hash) or an image of the
 sentinel set by its place. A later row of the same reader and source corrects an earlier one
@@ -7,11 +7,9 @@ until the earlier one has been counted in a window; an empty label withdraws it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,28 +17,14 @@ from typing import Final
 
 from app import clock
 from app.edge.journal import Journal, count
+from app.edge.label_files import Row, RowRefused, contents, rows
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
 from app.edge.settings import EdgeSettings
 
-COLUMNS: Final = (
-    "accession_number",
-    "sop_instance_uid",
-    "sentinel_id",
-    "label",
-    "source",
-    "reader",
-    "read_on",
-    "policy",
-)
-NEEDED: Final = ("label", "source", "reader", "read_on")
 SOURCES: Final = ("random_audit", "follow_up", "adjudicated")
-LARGEST_FILE: Final = 16 << 20
+KINDS: Final = (".csv", ".hl7", ".dcm")
 NOT_A_CASE: Final = -1
-
-
-class RowRefused(Exception):
-    """A row, or a whole file, that is not counted, with a closed word for why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +52,17 @@ class LabelInbox:
 
     def take(self, sentinels: int) -> int:
         """Take every file that is there; how many. `sentinels` is the size of the fixed set."""
-        files = sorted(self.folder.glob("*.csv")) if self.folder.is_dir() else []
+        found = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        files = [path for path in found if path.suffix in KINDS]
         for path in files:
             self._take_file(path, sentinels)
         return len(files)
 
     def _take_file(self, path: Path, sentinels: int) -> None:
         try:
-            text, content = _contents(path)
-            rows = list(_rows(text))
-            reads = list(self._reads(rows, sentinels))
+            raw = contents(path)
+            content = hashlib.sha256(raw).digest()
+            reads = list(self._reads(rows(path.suffix, raw), sentinels))
             self.journal.do(lambda db: _record(db, content, reads))
         except RowRefused as error:
             reason = str(error)
@@ -87,14 +72,14 @@ class LabelInbox:
         else:
             _move(path, "done")
 
-    def _reads(self, rows: list[Mapping[str, str]], sentinels: int) -> Iterator[Read | str]:
-        for row in rows:
+    def _reads(self, found: list[Row], sentinels: int) -> Iterator[Read | str]:
+        for row in found:
             try:
                 yield self._read(row, sentinels)
             except RowRefused as error:
                 yield str(error)
 
-    def _read(self, row: Mapping[str, str], sentinels: int) -> Read:
+    def _read(self, row: Row, sentinels: int) -> Read:
         uid, image = row.get("sop_instance_uid", ""), row.get("sentinel_id", "")
         if bool(uid) == bool(image):
             raise RowRefused("one_of_case_and_sentinel_expected")
@@ -137,33 +122,6 @@ def joined(db: sqlite3.Connection) -> tuple[int, int]:
         "SELECT count(*) FROM labels JOIN cases USING (key) WHERE sentinel < 0"
     ).fetchone()
     return int(known), int(every - known)
-
-
-def _contents(path: Path) -> tuple[str, bytes]:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise RowRefused("file_too_large")
-        raw = path.read_bytes()
-        return raw.decode("utf-8-sig"), hashlib.sha256(raw).digest()
-    except (OSError, UnicodeDecodeError):
-        raise RowRefused("file_unreadable") from None
-
-
-def _rows(text: str) -> Iterator[Mapping[str, str]]:
-    """The rows by column, every value stripped; the file is refused as a whole if it is not CSV."""
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = [name.strip() for name in table.fieldnames or ()]
-        if set(names) - set(COLUMNS) or set(NEEDED) - set(names) or len(set(names)) != len(names):
-            raise RowRefused("unknown_columns")
-        table.fieldnames = names
-        for row in table:
-            # A row of another length has None as a key or as a value.
-            if None in row or None in row.values():
-                raise RowRefused("uneven_rows")
-            yield {name: value.strip() for name, value in row.items()}
-    except csv.Error:
-        raise RowRefused("not_csv") from None
 
 
 def _place(text: str, sentinels: int) -> int:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import ssl
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from app import clock
 from app.edge import dimse, spool
 from app.edge.cases import Arrival, arrive, is_waiting
+from app.edge.commitment import Commitment
 from app.edge.journal import Journal, count
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
@@ -102,19 +105,26 @@ class Receiver:
         entity.require_calling_aet = list(s.allowed_ae_titles)
         entity.network_timeout = 60
         entity.add_supported_context(Verification)
+        entity.add_supported_context(StorageCommitmentPushModel)
+        commitment = Commitment(s.ae_title, s.commitment_peers, self.is_here)
         handlers = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_DIMSE_RECV, _forget_bytes),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_C_ECHO, _echo),
-            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_STORE, self.store),
+            (evt.EVT_N_ACTION, commitment.asked),
         ]
-        self._server = entity.start_server((s.host, s.port), block=False, evt_handlers=handlers)
+        self._server = entity.start_server(
+            (s.host, s.port), block=False, evt_handlers=handlers, ssl_context=tls(s)
+        )
         return int(self._server.socket.getsockname()[1])
 
     def stop(self) -> None:
         """Stop listening and abort what is open; what was acknowledged is on disk."""
-        self._server.shutdown()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
 
     def adopt(self) -> None:
         """Bring journal and spool together after a crash or a full disk."""
@@ -133,11 +143,18 @@ class Receiver:
         limit = self._settings.largest_object_mb * MEGABYTE
         connection.recv = partial(_bounded_receive, connection, limit, self._count)
         connection.since_message, connection.is_over_limit = 0, False
+        if not self._is_allowed(str(event.address[0])):
+            self._count("association", "address_not_allowed")
+            connection.is_over_limit = True
+
+    def _is_allowed(self, address: str) -> bool:
+        networks = self._settings.allowed_addresses
+        return not networks or any(ip_address(address) in network for network in networks)
 
     def _rejected(self, _event: Any) -> None:
         self._count("association", "rejected")
 
-    def _store(self, event: Any) -> int:
+    def store(self, event: Any) -> int:
         """Answer a C-STORE. Whatever goes wrong is a status and a counted word, never a crash."""
         try:
             self._take(event)
@@ -151,27 +168,40 @@ class Receiver:
         return SUCCESS
 
     def _take(self, event: Any) -> None:
-        raw, key = self._read(event)
+        request = event.request
+        has_data = request.DataSet is not None and request.DataSet.getbuffer().nbytes
+        self.keep(
+            event.encoded_dataset() if has_data else b"",
+            str(request.AffectedSOPInstanceUID or ""),
+            str(request.AffectedSOPClassUID or ""),
+            str(event.context.transfer_syntax),
+        )
+
+    def keep(self, raw: bytes, uid: str, sop_class: str, syntax: str) -> None:
+        """Put one object, a file with its header, durably into the spool and the journal.
+
+        `Refused` or `OSError` when it is not kept. Bytes that are here already change nothing.
+        """
+        if "Image Storage" not in UID(sop_class).name:
+            raise Refused(CLASS_NOT_TAKEN, "sop_class_not_taken")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            raise Refused(NOT_UNDERSTOOD, "deflated_transfer_syntax")
+        if not uid or not raw:
+            raise Refused(NOT_UNDERSTOOD, "no_data_set")
         free = shutil.disk_usage(self._inbox.spool).free
         if free < self._settings.free_disk_mb * MEGABYTE + len(raw):
             raise Refused(OUT_OF_RESOURCES, "disk_full")
-        content = hashlib.sha256(raw).digest()
+        key, content = self._pseudonyms.case(uid), hashlib.sha256(raw).digest()
         if spool.write_new(self._inbox.path(key), (raw,)):
             self._submit(key, content)
         elif self._journal.do(self._arrival(key, content)) is Arrival.OTHER_BYTES:
             spool.replace(self._inbox.conflict(key, content), (raw,))
 
-    def _read(self, event: Any) -> tuple[bytes, bytes]:
-        """The object as it came, with a file header, and the key of its case."""
-        request = event.request
-        uid = str(request.AffectedSOPInstanceUID or "")
-        if "Image Storage" not in UID(str(request.AffectedSOPClassUID or "")).name:
-            raise Refused(CLASS_NOT_TAKEN, "sop_class_not_taken")
-        if event.context.transfer_syntax == DeflatedExplicitVRLittleEndian:
-            raise Refused(NOT_UNDERSTOOD, "deflated_transfer_syntax")
-        if not uid or request.DataSet is None or not request.DataSet.getbuffer().nbytes:
-            raise Refused(NOT_UNDERSTOOD, "no_data_set")
-        return event.encoded_dataset(), self._pseudonyms.case(uid)
+    def is_here(self, uid: str) -> bool:
+        """Whether an object was taken: in the journal, or on disk and about to be in it."""
+        key = self._pseudonyms.case(uid)
+        known = self._journal.do(partial(is_waiting, key=key)) is not None
+        return known or self._inbox.path(key).exists()
 
     def _submit(self, key: bytes, content: bytes) -> None:
         stored = clock.elapsed()
@@ -194,6 +224,18 @@ class Receiver:
 
     def _count(self, kind: str, reason: str) -> None:
         self._journal.submit(lambda db: count(db, kind, reason))
+
+
+def tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+    """TLS for the listening side, or None. With a CA, scanners must show a certificate of it."""
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    if settings.tls_ca is not None:
+        context.load_verify_locations(settings.tls_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _bounded_receive(

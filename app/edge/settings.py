@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -24,6 +26,7 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,14}[\x21-\x7e])?$")]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Network = IPv4Network | IPv6Network
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -45,6 +48,13 @@ class Peer(_Closed):
     ae: AeTitle
 
 
+class Listener(_Closed):
+    """An HL7 listener for priority messages (MLLP)."""
+
+    host: str
+    port: Port
+
+
 class EdgeSettings(_Closed):
     """Everything an edge can be told. Paths may be relative to the file they stand in."""
 
@@ -59,9 +69,26 @@ class EdgeSettings(_Closed):
     host: str = "127.0.0.1"
     port: Port = 11112
     allowed_ae_titles: Annotated[tuple[AeTitle, ...], Field(min_length=1)]
+    allowed_addresses: tuple[Network, ...] = ()  # () = any address; the titles still count
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None  # who must have signed a scanner's certificate
+    commitment_peers: tuple[Peer, ...] = ()  # where storage commitment is reported to
     maximum_associations: int = Field(default=20, ge=1, le=500)
     largest_object_mb: int = Field(default=512, ge=1)
     free_disk_mb: int = Field(default=200, ge=0)
+
+    watched_folder: Path | None = None
+    query_peer: Peer | None = None
+    query_minutes: float = Field(default=15.0, gt=0)
+    query_lookback_days: int = Field(default=3, ge=0, le=60)
+    query_modalities: Annotated[tuple[str, ...], Field(min_length=1)] = ("DX", "CR")
+    query_sop_classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)] = (
+        "1.2.840.10008.5.1.4.1.1.1.1",
+        "1.2.840.10008.5.1.4.1.1.1",
+    )
+    status_host: str = "127.0.0.1"
+    status_port: Port | None = None  # of the page for people on this machine; None = no page
 
     central_url: str
     audience: str = ""
@@ -70,6 +97,7 @@ class EdgeSettings(_Closed):
 
     results_folder: Path | None = None
     results_peer: Peer | None = None
+    results_hl7: Listener | None = None
     label_inbox: Path | None = None
     label_policies: tuple[Word, ...] = ()  # what may leave as it is; others leave as a pseudonym
     reader_groups: dict[str, Word] = {}  # reader as in the label files: its group, which leaves
@@ -106,6 +134,16 @@ class EdgeSettings(_Closed):
             raise ValueError("signature_threshold: no more than the trusted keys expected")
         return self
 
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        if self.tls_certificate is not None and self.tls_key is None:
+            raise ValueError("tls_certificate: expected together with tls_key")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("tls_key: expected together with tls_certificate")
+        if self.tls_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_ca: expected only with tls_certificate and tls_key")
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         """The site's time zone."""
@@ -123,9 +161,10 @@ class EdgeSettings(_Closed):
 
 
 def load(path: Path) -> EdgeSettings:
-    """The settings in the TOML file at `path`, or `SettingsRefused` naming the field."""
+    """The settings in the TOML file at `path`, or `SettingsRefused` naming line and field."""
     try:
-        raw = tomllib.loads(path.read_text())
+        text = path.read_text()
+        raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"{path.name}: cannot be read: {type(error).__name__}") from error
     except tomllib.TOMLDecodeError as error:
@@ -133,15 +172,31 @@ def load(path: Path) -> EdgeSettings:
     try:
         settings = EdgeSettings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsRefused(f"{path.name}: {_describe(error)}") from error
+        raise SettingsRefused(f"{path.name}: {_describe(error, text)}") from error
     return _anchored(settings, path.resolve().parent)
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, text: str) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc']) or 'settings'}: {one['msg']}"
+        _one(tuple(map(str, one["loc"])), str(one["msg"]), text)
         for one in error.errors(include_input=False, include_url=False)
     )
+
+
+def _one(where: tuple[str, ...], message: str, text: str) -> str:
+    # What speaks of several fields begins with the name of the one to look at.
+    named = re.match(r"Value error, (\w+):", message)
+    line = _line(where or ((named[1],) if named else ()), text)
+    return f"{f'line {line}: ' if line else ''}{'.'.join(where) or 'settings'}: {message}"
+
+
+def _line(where: tuple[str, ...], text: str) -> int | None:
+    """The line in which a field, or else what it stands in, is set."""
+    found, wanted = None, list(where)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if wanted and re.match(rf"\s*(\[+\s*)?[\"']?{re.escape(wanted[0])}[\"']?\s*[\]=]", line):
+            found, wanted = number, wanted[1:]
+    return found
 
 
 def _anchored(settings: EdgeSettings, folder: Path) -> EdgeSettings:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.edge.cases import balance, counted, reasons
-from app.edge.deliver import FOLDER, PEER
+from app.edge.destinations import DESTINATIONS
 from app.edge.journal import meta
 from app.edge.labels import joined
 
@@ -39,7 +39,7 @@ def figures(db: sqlite3.Connection) -> dict[str, Any]:
             "held_back": known["labels_held_back"],
             "refused": _refused_labels(db),
         },
-        "results": {name: _delivery(db, name) for name in (FOLDER, PEER)},
+        "results": {name: _delivery(db, name) for name in DESTINATIONS},
         "closed_through": meta(db, "closed_through"),
     }
 

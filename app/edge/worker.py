@@ -104,7 +104,7 @@ class Worker:
             "measures": pack(self.manifest.schema_.layout(), result).hex(),
             "stratum": result.stratum,
         }
-        return reply | self._around(path, result)
+        return reply | self._around(path, result, request["thresholds"])
 
     def _run(self, path: Path, thresholds: Mapping[str, float]) -> CaseResult:
         from app.device.result import CaseResult, Outcome
@@ -116,23 +116,24 @@ class Worker:
         except Exception:  # noqa: BLE001  whatever an object does to a parser, it fails alone
             return CaseResult(Outcome.FAILED, "chain_error")
 
-    def _around(self, path: Path, result: CaseResult) -> Reply:
+    def _around(self, path: Path, result: CaseResult, thresholds: Mapping[str, float]) -> Reply:
         """What needs the header: the day, and the results for the clinic."""
         from app.edge import headers
-        from app.edge.results import build
+        from app.edge.results import NOT_BUILT, Built, build
 
-        day, names, notes = None, [], []
+        day, built = None, Built([], [])
         try:
             header = headers.read(path)
             found = headers.acquired_on(header, ZoneInfo(self.job.zone))
             day = found.toordinal() if found else None
             if self.job.wants_results and result.outcome == "flagged":
-                names = build(header, result, self.manifest, Path(self.job.outbox))
+                outbox = Path(self.job.outbox)
+                built = build(header, result, self.manifest, outbox, thresholds)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  an odd header must not cost the case its result
-            notes = ["result_not_built" if result.outcome == "flagged" else "header_unreadable"]
-        return {"day": day, "results": names, "notes": notes}
+            built.notes.append(NOT_BUILT if result.outcome == "flagged" else "header_unreadable")
+        return {"day": day, "results": built.names, "notes": built.notes}
 
     def _prove(self, _request: Mapping[str, Any]) -> Reply:
         try:
@@ -166,6 +167,7 @@ def _warm_up(worker: Worker) -> None:
     """Do once what the first case would otherwise wait for: load libraries, plan the networks."""
     if worker.job.wants_results:
         importlib.import_module("highdicom.sc")
+        importlib.import_module("highdicom.sr")
     worker.chain.known_answer_deviation()
 
 

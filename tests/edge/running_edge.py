@@ -21,7 +21,7 @@ from app import clock
 from tests.edge.peer_centre import CODE, PeerCentre
 from tests.support.chest_bundle import KEY, ROOT
 
-WITHIN_S = 120.0
+WITHIN_S = 400.0  # a crowded machine is slow, not wrong
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CALLING = ["SCANNER", "STORESCU", "ECHOSCU"]
 

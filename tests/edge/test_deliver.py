@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import SecondaryCaptureImageStorage
+from pynetdicom.sop_class import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from app.edge import cases
-from app.edge.deliver import FOLDER, PEER, TRIES, Deliverer, addressed
+from app.edge.deliver import TRIES, Deliverer
+from app.edge.destinations import DESTINATIONS, addressed
 from app.edge.http import BackOff
 from app.edge.journal import Journal
 from app.edge.results import build
@@ -36,6 +37,7 @@ class Pacs:
 def listening(pacs: Pacs) -> Iterator[Pacs]:
     entity = AE(ae_title="PACS")
     entity.add_supported_context(SecondaryCaptureImageStorage)
+    entity.add_supported_context(Comprehensive3DSRStorage)
     server = entity.start_server(
         ("127.0.0.1", pacs.port), block=False, evt_handlers=[(evt.EVT_C_STORE, pacs.store)]
     )
@@ -49,7 +51,7 @@ def listening(pacs: Pacs) -> Iterator[Pacs]:
 @pytest.fixture
 def results(tmp_path: Path, simulated_clock: Clock) -> list[str]:
     (tmp_path / "outbox").mkdir()
-    return build(a_header(), FLAGGED, MANIFEST, tmp_path / "outbox")
+    return build(a_header(), FLAGGED, MANIFEST, tmp_path / "outbox").names
 
 
 def a_deliverer(folder: Path, journal: Journal, results: list[str], **changes: Any) -> Deliverer:
@@ -58,7 +60,7 @@ def a_deliverer(folder: Path, journal: Journal, results: list[str], **changes: A
     journal.do(
         lambda db: db.executemany("INSERT INTO deliveries (name, destination) VALUES (?, ?)", pairs)
     )
-    eager = {name: BackOff(first_s=0.0) for name in (FOLDER, PEER)}
+    eager = {name: BackOff(first_s=0.0) for name in DESTINATIONS}
     return Deliverer(settings, journal, folder / "outbox", eager)
 
 
@@ -72,12 +74,13 @@ def test_results_reach_the_folder_and_leave_the_outbox(
 ) -> None:
     deliverer = a_deliverer(tmp_path, journal, results, results_folder=tmp_path / "results")
 
-    assert deliverer.deliver_due() == 2
+    assert deliverer.deliver_due() == 3
 
     assert len(list((tmp_path / "results" / "sc").glob("*.dcm"))) == 1
+    assert len(list((tmp_path / "results" / "sr").glob("*.dcm"))) == 1
     assert len(list((tmp_path / "results" / "priority").glob("*.hl7"))) == 1
     assert list((tmp_path / "outbox").iterdir()) == []
-    assert delivered(journal) == (2, 2, 0)
+    assert delivered(journal) == (3, 3, 0)
 
 
 def test_a_folder_that_is_away_delays_and_loses_nothing(
@@ -88,7 +91,7 @@ def test_a_folder_that_is_away_delays_and_loses_nothing(
 
     assert deliverer.deliver_due() == 0
     (tmp_path / "results").unlink()
-    assert deliverer.deliver_due() == 2
+    assert deliverer.deliver_due() == 3
 
 
 def test_a_pacs_gets_the_image_once_it_is_up(
@@ -102,10 +105,10 @@ def test_a_pacs_gets_the_image_once_it_is_up(
 
     assert deliverer.deliver_due() == 0
     with listening(pacs):
-        assert deliverer.deliver_due() == 1
+        assert deliverer.deliver_due() == 2
 
-    assert len(pacs.received) == 1
-    assert delivered(journal) == (1, 1, 0)
+    assert len(set(pacs.received)) == 2
+    assert delivered(journal) == (2, 2, 0)
 
 
 def test_a_full_pacs_is_tried_again(tmp_path: Path, journal: Journal, results: list[str]) -> None:
@@ -113,22 +116,22 @@ def test_a_full_pacs_is_tried_again(tmp_path: Path, journal: Journal, results: l
         peer = {"host": "127.0.0.1", "port": pacs.port, "ae": "PACS"}
         deliverer = a_deliverer(tmp_path, journal, results, results_peer=peer)
 
-        assert [deliverer.deliver_due() for _ in range(3)] == [0, 0, 1]
+        assert [deliverer.deliver_due() for _ in range(3)] == [0, 0, 2]
 
-    assert len(set(pacs.received)) == 1  # a repeat overwrites
+    assert len(set(pacs.received)) == 2  # a repeat overwrites
 
 
 def test_what_a_pacs_refuses_for_good_fails_after_a_few_tries_in_sight(
     tmp_path: Path, journal: Journal, results: list[str]
 ) -> None:
-    with listening(Pacs(*[0x0122] * 10)) as pacs:
+    with listening(Pacs(*[0x0122] * 20)) as pacs:
         peer = {"host": "127.0.0.1", "port": pacs.port, "ae": "PACS"}
         deliverer = a_deliverer(tmp_path, journal, results, results_peer=peer)
         for _ in range(TRIES + 2):
             deliverer.deliver_due()
 
-    assert len(pacs.received) == TRIES
-    assert delivered(journal) == (1, 0, 1)
+    assert len(pacs.received) == 2 * TRIES
+    assert delivered(journal) == (2, 0, 2)
     assert any((tmp_path / "outbox").glob("*.dcm"))
 
 
@@ -140,7 +143,7 @@ def test_one_destination_down_does_not_hold_up_the_other(
         tmp_path, journal, results, results_peer=peer, results_folder=tmp_path / "results"
     )
 
-    assert deliverer.deliver_due() == 2
+    assert deliverer.deliver_due() == 3
 
-    assert delivered(journal) == (3, 2, 0)
-    assert [p.suffix for p in (tmp_path / "outbox").iterdir()] == [".dcm"]
+    assert delivered(journal) == (5, 3, 0)
+    assert sorted(p.suffix for p in (tmp_path / "outbox").iterdir()) == [".dcm", ".sr"]

@@ -8,6 +8,7 @@ import pytest
 
 from app.edge import cases, labels
 from app.edge.journal import Journal
+from app.edge.label_files import LARGEST_FILE
 from app.edge.labels import LabelInbox
 from app.edge.pseudonyms import Pseudonyms
 from tests.conftest import Clock
@@ -152,7 +153,7 @@ def test_a_row_that_does_not_fit_is_counted_and_its_neighbours_are_taken(
         (f'{HEADER}\n"a"b,1,,1,random_audit,x,2026-03-09,\n'.encode(), "not_csv"),
         (b"\xff\xfe\x00binary", "file_unreadable"),
         (b"", "unknown_columns"),
-        (b"x" * (labels.LARGEST_FILE + 1), "file_too_large"),
+        (b"x" * (LARGEST_FILE + 1), "file_too_large"),
     ],
 )
 def test_a_file_that_is_no_label_file_is_set_aside_and_counted(

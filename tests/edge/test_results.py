@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from app.device.result import CaseResult, Outcome
-from app.edge import headers, results
+from app.edge import headers, hl7, results, sources
 from tests.conftest import Clock
 from tests.edge.builders import a_device
 from tests.edge.sender import a_chest, as_bytes
@@ -39,9 +39,10 @@ def a_header(**changes: str) -> Dataset:
 
 
 def built(folder: Path, header: Dataset) -> tuple[Dataset, str]:
-    names = results.build(header, FLAGGED, MANIFEST, folder)
-    message, image = (folder / name for name in sorted(names, reverse=True))
-    return dcmread(image), message.read_bytes().decode()
+    made = results.build(header, FLAGGED, MANIFEST, folder)
+    assert made.notes == []
+    files = {Path(name).suffix: folder / name for name in made.names}
+    return dcmread(files[results.IMAGE]), files[results.MESSAGE].read_bytes().decode()
 
 
 def test_the_heat_map_stands_in_the_study_in_a_series_of_its_own(tmp_path: Path) -> None:
@@ -63,14 +64,14 @@ def test_a_repeat_is_the_same_object_under_the_same_name(tmp_path: Path) -> None
     again, _ = built(tmp_path, a_header())
 
     assert first == again
-    assert len([p for p in tmp_path.iterdir() if p.suffix in (".dcm", ".hl7")]) == 2
+    assert len([p for p in tmp_path.iterdir() if p.name != "clock"]) == 3
 
 
 def test_another_lock_gives_another_object(tmp_path: Path) -> None:
     header = a_header()
-    other = results._uid(header, a_device(version="2.0.0"), "image")
+    other = sources.uid(header, a_device(version="2.0.0"), "image")
 
-    assert other != results._uid(header, MANIFEST, "image")
+    assert other != sources.uid(header, MANIFEST, "image")
 
 
 @pytest.mark.parametrize(
@@ -96,28 +97,28 @@ def test_a_source_without_uids_has_no_result() -> None:
     del header.StudyInstanceUID
 
     with pytest.raises(ValueError, match="source without StudyInstanceUID"):
-        results.usable(header)
+        sources.usable(header)
 
 
 def test_the_priority_message_says_read_this_first_and_is_never_final() -> None:
-    header = results.usable(a_header(AccessionNumber="ACC^1|2"))
+    header = sources.usable(a_header(AccessionNumber="ACC^1|2"))
 
-    message = results.priority_message(header, FLAGGED, MANIFEST)
+    message = hl7.priority_message(header, FLAGGED, MANIFEST)
 
     segments = [line.split("|") for line in message.strip("\r").split("\r")]
-    assert " ".join(s[0] for s in segments) == "MSH PID PV1 ORC OBR TQ1 OBX OBX OBX NTE"
+    assert " ".join(s[0] for s in segments) == "MSH PID PV1 ORC OBR TQ1 OBX OBX OBX OBX NTE"
     assert segments[5][9] == "S^STAT^HL70485"
     assert segments[4][25] == "P"
-    assert [s[1] for s in segments[6:9]] == ["1", "2", "3"]
-    assert all(s[11] == "P" for s in segments[6:9])
+    assert [s[1] for s in segments[6:10]] == ["1", "2", "3", "4"]
+    assert all(s[11] == "P" for s in segments[6:10])
     assert segments[7][5] == "0.873"
     assert segments[3][2] == "ACC\\S\\1\\F\\2^RIS"
 
 
 def test_names_change_order_between_dicom_and_hl7() -> None:
-    header = results.usable(a_header(PatientName="DOE^JANE^MARY^Dr^III"))
+    header = sources.usable(a_header(PatientName="DOE^JANE^MARY^Dr^III"))
 
-    message = results.priority_message(header, FLAGGED, MANIFEST)
+    message = hl7.priority_message(header, FLAGGED, MANIFEST)
 
     assert "|DOE^JANE^MARY^III^Dr\r" in message
 
@@ -132,7 +133,7 @@ def test_names_change_order_between_dicom_and_hl7() -> None:
     ],
 )
 def test_separators_in_a_value_are_escaped(raw: str, escaped: str) -> None:
-    assert results.hl7(raw) == escaped
+    assert hl7.hl7(raw) == escaped
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""A watched folder: what a camera or an export drops there is taken as if it had been sent.
+
+A file is taken once it has stopped growing, and removed when it is on disk under its key. What
+is refused is moved aside for a person to look at. Only the file header is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.filereader import read_file_meta_info
+
+from app.edge.journal import Journal, count
+from app.edge.logs import log
+from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, Receiver, Refused
+
+REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Watched:
+    """The folder. `look` is called again and again by a thread of its own."""
+
+    folder: Path
+    receiver: Receiver
+    journal: Journal
+    largest_mb: int
+    _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+    def look(self) -> int:
+        """Take what has not changed since the last look; how many were taken."""
+        if not self.folder.is_dir():
+            return 0
+        found = {path: _state(path) for path in sorted(self.folder.iterdir()) if _is_ours(path)}
+        still = [path for path, state in found.items() if self._seen.get(path) == state]
+        self._seen = found
+        return sum(map(self._take, still))
+
+    def _take(self, path: Path) -> bool:
+        try:
+            if path.stat().st_size > self.largest_mb * MEGABYTE:
+                raise Refused(NOT_UNDERSTOOD, "too_large")
+            uid, sop_class, syntax = _named(path)
+            self.receiver.keep(path.read_bytes(), uid, sop_class, syntax)
+            path.unlink()
+        except Refused as refused:
+            self._put_aside(path, refused.reason)
+            return False
+        except OSError as error:  # a full disk, a share that is gone: it is still there next time
+            log.error("watched.not_taken", error=type(error).__name__)
+            return False
+        return True
+
+    def _put_aside(self, path: Path, reason: str) -> None:
+        if reason == "disk_full":
+            return  # it is still there next time
+        log.warning("watched.refused", reason=reason)
+        self.journal.do(lambda db: count(db, "refused", reason))
+        (self.folder / REFUSED).mkdir(exist_ok=True)
+        path.replace(self.folder / REFUSED / path.name)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _named(path: Path) -> tuple[str, str, str]:
+    """SOP Instance UID, SOP Class UID and transfer syntax, from the file header alone."""
+    try:
+        meta = read_file_meta_info(path)
+        read: Callable[[str], str] = lambda name: str(meta[name].value)  # noqa: E731
+        instance, sop_class = map(read, ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID"))
+        return instance, sop_class, read("TransferSyntaxUID")
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  whatever a damaged header does to the parser
+        raise Refused(NOT_UNDERSTOOD, "not_a_dicom_file") from None
