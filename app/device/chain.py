@@ -1,5 +1,6 @@
-"""The locked chain: quality gate, lung segmentation, classifier, out-of-distribution gate,
-threshold. Everything it does is in the manifest and in the files that the manifest names.
+"""The locked chain: quality gate, programs, out-of-distribution gate, threshold.
+
+Everything it does is in the manifest and in the files that the manifest names.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +18,20 @@ from pydicom.dataset import Dataset
 
 from app.contracts.manifest import Manifest, Preprocessing, Stage
 from app.device.bundle import Bundle, BundleRefused
+from app.device.pipeline import Pipeline, Reading, scoring
 from app.device.pixels import header
 from app.device.pixels.canonical import Image
-from app.device.pixels.characteristics import LUNG_AREA
 from app.device.pixels.decode import PixelsRefused, read_file
+from app.device.pixels.geometry import working_spacing
 from app.device.programs import Program, deterministic, load_program
 from app.device.result import CaseResult, Outcome
+from app.device.showing import shown
 from app.device.study import Examined, canonical, examine, header_categories, outside
 from app.errors import AppError, ContractError
 from monitors.schema import FloatArray
 
 Stored = Mapping[str, npt.NDArray[Any]]
+WITH_PROGRAM = ("segmenter", "classifier", "detector", "ensemble", "landmarks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Projection:
 
 
 class Networks:
-    """The trained programs of a chain, as one function of canonical images."""
+    """A segmenter and a classifier that looks inside its mask, as one function of images."""
 
     def __init__(self, segmenter: Program, classifier: Program) -> None:
         self._segmenter = segmenter
@@ -108,13 +112,15 @@ class Gates:
     def of(cls, stages: Sequence[Stage]) -> Gates:
         """From the parameters of the quality gate, the segmenter and the gate for strangeness."""
         found = {stage.kind: stage for stage in stages}
-        for kind in ("quality_gate", "segmenter", "classifier", "out_of_distribution", "threshold"):
+        for kind in ("quality_gate", "out_of_distribution", "threshold"):
             if kind not in found:
                 raise BundleRefused("stages", f"a {kind} stage expected, got none")
         strange = found["out_of_distribution"].parameters
         if "threshold" not in strange:
             raise BundleRefused("stages", "the out_of_distribution stage has no threshold")
-        limits = found["quality_gate"].parameters | found["segmenter"].parameters
+        limits = dict(found["quality_gate"].parameters)
+        if "segmenter" in found:
+            limits |= found["segmenter"].parameters
         return cls(limits, strange["threshold"])
 
     def quality(self, numeric: Mapping[str, float]) -> str:
@@ -137,26 +143,27 @@ class Chain:
     """A loaded chain. Loading fails unless every stage that it needs is there."""
 
     bundle: Bundle
-    networks: Networks
+    pipeline: Pipeline
     projection: Projection
     gates: Gates
-    classifier: str  # names of the two stages that have a score
-    strangeness: str
+    scoring: Stage
+    strangeness: str  # name of the other stage that has a score
 
     @classmethod
     def load(cls, bundle: Bundle) -> Chain:
         """The chain of a verified bundle. From here on torch runs on one thread."""
         deterministic()
         gates = Gates.of(bundle.manifest.stages)
-        stages: dict[str, Stage] = {stage.kind: stage for stage in bundle.manifest.stages}
-        networks = Networks(*(_program(bundle, stages[k]) for k in ("segmenter", "classifier")))
+        stages = bundle.manifest.stages
+        kinds: dict[str, Stage] = {stage.kind: stage for stage in stages}
+        programs = {s.name: _program(bundle, s) for s in stages if s.kind in WITH_PROGRAM}
         return cls(
             bundle,
-            networks,
+            Pipeline(stages, programs, bundle.manifest.preprocessing),
             _projection(bundle),
             gates,
-            stages["classifier"].name,
-            stages["out_of_distribution"].name,
+            scoring(stages),
+            kinds["out_of_distribution"].name,
         )
 
     @property
@@ -195,9 +202,9 @@ class Chain:
         return self._read(examined, result, threshold)
 
     def _threshold(self, thresholds: Mapping[str, float]) -> float:
-        value = thresholds.get(self.classifier, math.nan)
+        value = thresholds.get(self.scoring.name, math.nan)
         if not 0 <= value <= 1:
-            raise ContractError("operating_point", f"a threshold of {self.classifier} expected")
+            raise ContractError("operating_point", f"a threshold of {self.scoring.name} expected")
         return value
 
     def _in_schema(self, numeric: Mapping[str, float]) -> dict[str, float]:
@@ -206,12 +213,12 @@ class Chain:
 
     def _read(self, examined: Examined, result: CaseResult, threshold: float) -> CaseResult:
         try:
-            read = self.networks.read(examined.pixels[None])
+            read = self.pipeline.read(examined.pixels[None])
         except RuntimeError:  # what torch raises; a bug of ours would be another error
             return replace(result, outcome=Outcome.FAILED, reason="program")
-        area = {LUNG_AREA: float(read.lungs[0])}
-        result = replace(result, numeric=result.numeric | self._in_schema(area))
-        reason = self.gates.quality(area)
+        areas = {name: float(values[0]) for name, values in read.areas.items()}
+        result = replace(result, numeric=result.numeric | self._in_schema(areas))
+        reason = self.gates.quality(areas)
         if reason:
             return replace(result, outcome=Outcome.QUALITY_REJECTED, reason=reason)
         strange, score = float(self._strange(read)[0]), float(read.score[0])
@@ -220,17 +227,14 @@ class Chain:
         scored = replace(
             result,
             outcome=Outcome.FLAGGED if score >= threshold else Outcome.NOT_FLAGGED,
-            scores={self.classifier: score, self.strangeness: strange},
+            scores={self.scoring.name: score, self.strangeness: strange},
             embedding=tuple(self.projection.project(read.embedding)[0].tolist()),
-            heat_map=_heat_map(read.activation[0]),
         )
         if self.gates.abstains(np.array(strange)):
-            return replace(
-                scored, outcome=Outcome.ABSTAINED, reason="out_of_distribution", heat_map=None
-            )
-        return scored
+            return replace(scored, outcome=Outcome.ABSTAINED, reason="out_of_distribution")
+        return shown(scored, read, self.scoring, examined.grid)
 
-    def _strange(self, read: Read) -> FloatArray:
+    def _strange(self, read: Reading) -> FloatArray:
         return self.projection.strangeness(read.embedding)
 
     def known_answer_deviation(self) -> float:
@@ -262,19 +266,29 @@ class Chain:
         return self._scores(self.bundle.arrays(self.manifest.sentinel.file))
 
     def _scores(self, stored: Stored) -> FloatArray:
-        return stored_scores(self.networks, stored, self.manifest.preprocessing)
+        return stored_scores(self.pipeline, stored, self.manifest.preprocessing)
 
 
-def stored_scores(networks: Networks, stored: Stored, to: Preprocessing) -> FloatArray:
-    """Scores of stored detector images, (k,): `pixels` (k, rows, columns) and `spacing_mm`.
+class _Reads(Protocol):
+    """Anything that reads canonical images."""
 
-    One by one and from the detector's pixels, as in a hospital: preprocessing is proved, too.
+    def read(self, pixels: Image, /) -> Read | Reading: ...
+
+
+def stored_scores(reader: _Reads, stored: Stored, to: Preprocessing) -> FloatArray:
+    """Scores of stored images, (k,): `pixels` (k, ...) as a scanner stores them, `spacing_mm`
+    and, unless it is 255, `highest`, the value that the stored bits can express.
+
+    One by one and from the scanner's pixels, as in a hospital: preprocessing is proved, too.
     """
     spacing = float(stored["spacing_mm"])
+    highest = float(stored.get("highest", np.array(255.0)))
     found = []
     for pixels in stored["pixels"]:
-        image = canonical(pixels.astype(np.float32), (spacing, spacing), to)
-        found.append(networks.read(image[None]).score[0])
+        size = (pixels.shape[1], pixels.shape[2]) if to.intensity == "cine" else pixels.shape[:2]
+        at_mm = working_spacing(size, (spacing, spacing), to) or (spacing, spacing)
+        image = canonical(pixels.astype(np.float32), at_mm, to, highest)
+        found.append(reader.read(image[None]).score[0])
     return np.array(found, dtype=np.float64)
 
 
@@ -292,9 +306,3 @@ def _projection(bundle: Bundle) -> Projection:
         np.asarray(stored[name], dtype=np.float64) for name in ("mean", "components", "scale")
     )
     return Projection(mean, components, scale, float(np.asarray(stored["distance"])))
-
-
-def _heat_map(activation: FloatArray) -> FloatArray:
-    """Class activation in [0, 1]: what speaks for the finding, relative to the strongest."""
-    positive = np.maximum(activation, 0)
-    return np.asarray(positive / max(float(positive.max()), 1e-9))

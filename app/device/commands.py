@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 bundle = typer.Typer(help="Build, sign, verify and inspect locked bundles.", no_args_is_help=True)
 device = typer.Typer(help="Train the reference devices.", no_args_is_help=True)
 
+EFFORTS = ("full", "small")
 Folder = Annotated[Path, typer.Argument(help="The bundle's folder.")]
 Trusted = Annotated[
     list[str], typer.Option("--trusted", help="Hex public key of the manufacturer; repeatable.")
@@ -31,7 +32,12 @@ Key = Annotated[
 
 @device.command()
 def train(
-    pattern: Annotated[str, typer.Argument(help="Pattern of the device: cadt_triage.")],
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            help="cadt_triage, cade, cadx, ophthalmology, echo or dermatology.", show_default=False
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the bundle.")],
     key: Annotated[Path, typer.Option(help="Signing key file; made there if it is missing.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same device.")] = 20260105,
@@ -41,12 +47,13 @@ def train(
     from rich.progress import Progress
 
     from app.contracts.signing import SigningKey
-    from app.device.reference.chest.recipe import EFFORTS, build
+    from app.device.reference import PATTERNS, builder
 
-    if pattern != "cadt_triage":
-        raise typer.BadParameter(f"cadt_triage expected, got {pattern}")
+    if pattern not in PATTERNS:
+        raise typer.BadParameter(f"one of {', '.join(PATTERNS)} expected, got {pattern}")
     if effort not in EFFORTS:
         raise typer.BadParameter(f"one of {', '.join(EFFORTS)} expected, got {effort}")
+    build = builder(pattern)
     signer = SigningKey.load_or_create(key)
     with Progress() as bars:
         tasks = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.device.findings import Box, Measurement, Outline
 from monitors.schema import FloatArray
 
 
@@ -27,6 +28,8 @@ class CaseResult:
     scores : by stage, in [0, 1]. numeric : by characteristic, in its unit.
     categorical : by characteristic or margin: an approved category, or "OTHER".
     embedding : projected, () if none. heat_map : (rows, columns) in [0, 1] on canonical pixels.
+    boxes, measurement, outlines : what a detector or a measurement shows; an outline with two
+        points is a caliper. triage : the class, for devices that sort into several.
     stratum : raw Manufacturer, ManufacturerModelName, SoftwareVersions, DeviceSerialNumber and
         the mapped `protocol`; never leaves the edge as such.
     """
@@ -39,3 +42,7 @@ class CaseResult:
     embedding: tuple[float, ...] = ()
     stratum: dict[str, str] = field(default_factory=dict)
     heat_map: FloatArray | None = None
+    boxes: tuple[Box, ...] = ()
+    measurement: Measurement | None = None
+    outlines: tuple[Outline, ...] = ()
+    triage: str = ""

@@ -33,6 +33,7 @@ FILE_LIMIT = 512 << 20  # bytes of a file that we are willing to read
 _PREAMBLE, _PIECE = 128, 1 << 20
 DECODED_LIMIT = 512 << 20  # bytes of decoded pixels that we are willing to hold
 GREY = ("MONOCHROME1", "MONOCHROME2")
+_CENTIMETRES = 3  # physical unit of an ultrasound region
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "PALETTE COLOR")
 # What damaged elements make pydicom and its plug-ins raise.
 _PARSING: tuple[type[Exception], ...] = (
@@ -246,4 +247,16 @@ def spacing(dataset: Dataset) -> tuple[float, float] | None:
             continue
         if all(math.isfinite(v) and 0.01 <= v <= 20 for v in (row, column)):
             return row, column
+    return _region_spacing(dataset)
+
+
+def _region_spacing(dataset: Dataset) -> tuple[float, float] | None:
+    """Spacing of the first ultrasound region that is measured in cm (PS3.3 C.8.5.5)."""
+    for region in dataset.get("SequenceOfUltrasoundRegions") or ():
+        values = [region.get(f"PhysicalDelta{axis}") for axis in "YX"]
+        units = [region.get(f"PhysicalUnits{axis}Direction") for axis in "YX"]
+        if units == [_CENTIMETRES] * 2 and all(isinstance(v, float) for v in values):
+            row, column = (abs(v) * 10 for v in values)
+            if all(0.01 <= v <= 20 for v in (row, column)):
+                return row, column
     return None

@@ -92,7 +92,16 @@ def band_name(low: int) -> str:
 
 def protocol(dataset: Dataset) -> str:
     """The examined region as a closed word; free-text protocol names are never used."""
-    known = {"CHEST": "chest", "THORAX": "chest", "LUNG": "chest"}
+    known = {
+        "CHEST": "chest",
+        "THORAX": "chest",
+        "LUNG": "chest",
+        "BREAST": "breast",
+        "HEART": "heart",
+        "EYE": "eye",
+        "RETINA": "eye",
+        "SKIN": "skin",
+    }
     return known.get((text(dataset, "BodyPartExamined") or "").upper(), "")
 
 
@@ -111,6 +120,10 @@ CATEGORICAL: Mapping[str, Callable[[Dataset], str | None]] = {
     "grid": lambda d: text(d, "Grid"),
     "detector_type": lambda d: text(d, "DetectorType"),
     "processing_code": lambda d: text(d, "AcquisitionDeviceProcessingCode"),
+    "laterality": lambda d: text(d, "ImageLaterality"),
+    "pupil_dilated": lambda d: text(d, "PupilDilated"),
+    "white_balance": lambda d: text(d, "WhiteBalance"),
+    "transducer_type": lambda d: text(d, "TransducerType"),
     "sex": lambda d: text(d, "PatientSex"),
     "age_band": age_band,
 }
@@ -121,4 +134,22 @@ NUMERIC: Mapping[str, tuple[str, str]] = {
     "exposure": ("ExposureInuAs", "uA.s"),
     "exposure_index": ("ExposureIndex", "1"),
     "dose_area_product": ("ImageAndFluoroscopyAreaDoseProduct", "dGy.cm2"),
+}
+ULTRASOUND_NUMERIC: Mapping[str, tuple[str, str]] = {
+    "transducer_frequency": ("TransducerFrequency", "kHz"),
+    "mechanical_index": ("MechanicalIndex", "1"),
+    "depth": ("DepthOfScanField", "mm"),
+    "frame_time": ("FrameTime", "ms"),
+    "heart_rate": ("HeartRate", "/min"),
+}
+PHOTOGRAPHIC_NUMERIC: Mapping[str, tuple[str, str]] = {
+    "field_of_view": ("HorizontalFieldOfView", "deg"),
+    "focal_length": ("FocalLength", "mm"),
+    "f_number": ("FNumber", "1"),
+    "iso_speed": ("ISOSpeed", "1"),
+}
+ALL_NUMERIC: Mapping[str, tuple[str, str]] = {
+    **NUMERIC,
+    **ULTRASOUND_NUMERIC,
+    **PHOTOGRAPHIC_NUMERIC,
 }

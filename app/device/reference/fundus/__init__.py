@@ -1,0 +1,1 @@
+"""Ophthalmology screening: phantoms of the fundus, and the device that refers."""

@@ -1,0 +1,1 @@
+"""Cardiac echo: phantoms of a beating heart, and the device that measures it."""

@@ -1,0 +1,1 @@
+"""Dermatology triage: phantoms of skin lesions, and the device that sorts them."""
