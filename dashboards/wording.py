@@ -85,6 +85,10 @@ MAIL_WHY = (
     "You receive this because you are listed for signals of this kind. It is sent once for each "
     "signal. Ask the administrator of the surveillance service to change what you receive."
 )
+MAIL_DIGEST_WHY = (
+    "You receive this once a day when there were signals below the severity at which you are "
+    "written to at once, or more within an hour than are sent singly."
+)
 
 CAUSES = {
     "scanner": "scanner or image processing",
@@ -110,6 +114,8 @@ EVENTS = {
     "lock": "The installed device is not the cleared one",
     "lock_broken": "The installed device is not the cleared one",
     "silence": "Site has not been heard from",
+    "lateness": "Site still answers, but closes no more windows",
+    "routing": "Site receives far fewer studies than before",
     "silent": "Site has not been heard from",
     "software_version": "Scanner software changed",
     "model": "Scanner model changed",

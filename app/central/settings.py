@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.contracts.signing import SigningKey
 from app.errors import ContractError
@@ -37,10 +38,19 @@ class CentralSettings(BaseModel):
     mail_user: str = ""
     mail_password_file: Path | None = None
     mail_from: str = "lockwatch@localhost"
+    timezone: str = "UTC"
+    """IANA zone of the manufacturer: in which regulatory clocks count days, and of the digest."""
     secure_cookies: bool = True
     """Cookies only over https; false only for a service on the loopback."""
     requests_per_minute: int = Field(default=600, ge=1)
     """Of one edge, after authentication; enrolment attempts of one address are a tenth."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"an IANA time zone expected, got {zone!r}")
+        return zone
 
     @property
     def database_dir(self) -> Path:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.central import problems
 from app.central.accounts.routes import router as accounts
+from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
 from app.central.database import session_factory
 from app.central.fleet.routes import router as fleet
@@ -54,7 +55,7 @@ def create_app(
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
-    for router in (jobs, audit):
+    for router in (jobs, audit, alerts):
         app.include_router(router)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app

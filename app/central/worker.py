@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
+from typing import TypedDict
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -22,6 +23,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app import clock
 from app.central.accounts import repository as accounts_repository
 from app.central.alerts import service as alerts
+from app.central.alerts.ports import Renderer
+from app.central.alerts.reminders import escalate, send_digests
 from app.central.alerts.transport import open_transport
 from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
@@ -35,6 +38,15 @@ from app.central.settings import CentralSettings
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.service import SignalView
+
+
+class Letters(TypedDict):
+    """What whoever queues mails needs: who writes them, from whom, and where links lead."""
+
+    renderer: Renderer
+    mail_from: str
+    base_url: str
+
 
 log = structlog.get_logger()
 ROUND_S = 1.0
@@ -112,12 +124,22 @@ class Worker:
         def watch(session: Session, _: datetime) -> None:
             fleet_jobs.watch(session, self.announce, clock.now())
 
+        def digest(session: Session, due_at: datetime) -> None:
+            send_digests(session, due_at, now=clock.now(), **self._letters())
+
+        def escalation(session: Session, _: datetime) -> None:
+            escalate(session, now=clock.now(), **self._letters())
+
+        at_seven = Daily(time(7), self.settings.timezone)
+        quarter = Every(timedelta(minutes=15))
         hourly = Every(timedelta(hours=1))
         return [
             Job("intake.partitions", Daily(time(0, 10)), partitions, CatchUp.LATEST),
             Job("intake.nonces", hourly, nonces, CatchUp.LATEST),
             Job("accounts.sessions", hourly, sessions, CatchUp.LATEST),
             Job("fleet.watch", hourly, watch, CatchUp.LATEST),
+            Job("alerts.digest", at_seven, digest),
+            Job("alerts.escalation", quarter, escalation, CatchUp.LATEST),
         ]
 
     def _evaluation(self, lock_digest: str) -> Job:
@@ -128,6 +150,13 @@ class Worker:
 
         at = EVALUATION_TIME.replace(tzinfo=None)
         return Job(f"surveillance.{lock_digest[:16]}", Daily(at), evaluate)
+
+    def _letters(self) -> Letters:
+        return {
+            "renderer": self.renderers.mail,
+            "mail_from": self.settings.mail_from,
+            "base_url": self.settings.base_url,
+        }
 
     def announce(self, session: Session, view: SignalView) -> None:
         """Queue the mails about a signal that was just raised."""
@@ -140,10 +169,8 @@ class Worker:
             view.signal,
             device=f"{view.device} {view.version}",
             promised=promised,
-            renderer=self.renderers.mail,
-            mail_from=self.settings.mail_from,
-            base_url=self.settings.base_url,
             now=clock.now(),
+            **self._letters(),
         )
 
 

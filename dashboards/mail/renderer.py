@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.central.alerts.ports import Alert, RenderedMail
-from dashboards.mail.views import alert_view
+from app.central.alerts.ports import Alert, Digest, Escalation, RenderedMail
+from dashboards.mail.views import AlertView, alert_view, digest_view, waiting_view
 from dashboards.templating import render
 
 
@@ -12,17 +12,37 @@ class MailRenderer:
 
     def alert_mail(self, alert: Alert) -> RenderedMail:
         """The mail about one signal, as text and as HTML with the same words."""
-        view = alert_view(
-            alert.identifier,
-            alert.signal,
-            device=alert.device,
-            severity=alert.severity.value,
-            base_url=alert.base_url,
-            promised=alert.promised,
-            others=alert.others,
-        )
+        return _letter(_view(alert))
+
+    def escalation_mail(self, escalation: Escalation) -> RenderedMail:
+        """The same, once more, because nobody has acknowledged it."""
+        return _letter(waiting_view(_view(escalation.alert), escalation.waited))
+
+    def digest_mail(self, digest: Digest) -> RenderedMail:
+        """A day's lesser signals, a line each."""
+        view = digest_view(digest)
         return RenderedMail(
             subject=view.subject,
-            text=render("mail/alert.txt", view=view),
-            html=render("mail/alert.html", view=view),
+            text=render("mail/digest.txt", view=view),
+            html=render("mail/digest.html", view=view),
         )
+
+
+def _view(alert: Alert) -> AlertView:
+    return alert_view(
+        alert.identifier,
+        alert.signal,
+        device=alert.device,
+        severity=alert.severity.value,
+        base_url=alert.base_url,
+        promised=alert.promised,
+        others=alert.others,
+    )
+
+
+def _letter(view: AlertView) -> RenderedMail:
+    return RenderedMail(
+        subject=view.subject,
+        text=render("mail/alert.txt", view=view),
+        html=render("mail/alert.html", view=view),
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from app.central.alerts.ports import Digest
 from app.contracts.signals import Signal
 from dashboards import wording
 from dashboards.pages.views import Fact
@@ -45,6 +47,63 @@ def alert_view(
         to_do=wording.MAIL_TO_DO,
         link=f"{base_url.rstrip('/')}/signals/{identifier}",
         footer=(wording.MAIL_CLOCKS, wording.told(others), wording.MAIL_WHY),
+    )
+
+
+def waiting_view(view: AlertView, waited: timedelta) -> AlertView:
+    """The same letter once more, because nobody has acknowledged it."""
+    hours = f"{waited // timedelta(hours=1)} hours"
+    subject = view.subject.replace("[Surveillance]", "[Surveillance] Nobody has answered:", 1)
+    return replace(
+        view,
+        subject=subject,
+        heading=f"{view.heading}: nobody has answered for {hours}",
+        to_do=(f"Nobody has acknowledged this signal for {hours}.", *view.to_do),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRow:
+    """A signal in one line."""
+
+    identifier: str
+    title: str
+    where: str
+    device: str
+    severity: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestMailView:
+    """The mail about a day's lesser signals."""
+
+    subject: str
+    heading: str
+    rows: tuple[DigestRow, ...]
+    footer: tuple[str, ...]
+
+
+def digest_view(digest: Digest) -> DigestMailView:
+    """The words of one digest."""
+    count = len(digest.lines)
+    what = "1 further signal" if count == 1 else f"{count} further signals"
+    base_url = digest.base_url.rstrip("/")
+    return DigestMailView(
+        subject=f"[Surveillance] {what}, {digest.day.isoformat()}",
+        heading=f"{what} in the day to {digest.day.isoformat()}",
+        rows=tuple(
+            DigestRow(
+                line.identifier,
+                wording.title(line.signal),
+                wording.place(line.signal),
+                line.device,
+                line.severity.value,
+                f"{base_url}/signals/{line.identifier}",
+            )
+            for line in digest.lines
+        ),
+        footer=(wording.CAUTION, wording.MAIL_CLOCKS, wording.MAIL_DIGEST_WHY),
     )
 
 

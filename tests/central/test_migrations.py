@@ -23,12 +23,15 @@ def test_every_column_says_what_it_holds() -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("table", ["audit_entry", "decision"])
+@pytest.mark.parametrize(
+    "table", ["audit_entry", "decision", "awareness", "reportability_assessment"]
+)
 @pytest.mark.parametrize("change", ["UPDATE {} SET {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_what_was_recorded_cannot_be_changed(
     connection: Connection, table: str, change: str
 ) -> None:
-    assignment = "body = ''" if table == "audit_entry" else "rationale = ''"
+    column = {"audit_entry": "body", "decision": "rationale", "awareness": "how"}
+    assignment = f"{column.get(table, 'signature')} = ''"
 
     with pytest.raises(IntegrityError, match=f"{table} is append-only"):
         connection.execute(text(change.format(table, assignment)))

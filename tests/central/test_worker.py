@@ -63,19 +63,68 @@ def test_time_that_moves_on_is_unsettled_until_the_next_round(
     assert {r["job"] for r in runs} >= {"fleet.watch", "intake.partitions"}
 
 
-def test_a_silent_edge_becomes_one_mail_and_stays_one(world: World, simulated_clock: Clock) -> None:
+def test_the_service_is_ready_while_a_worker_keeps_up(world: World, simulated_clock: Clock) -> None:
+    before = world.client.get("/ready")
+    a_worker(world).round()
+    during = world.client.get("/ready")
+    simulated_clock.advance(minutes=16)
+    after = world.client.get("/ready")
+
+    assert (before.status_code, during.status_code, after.status_code) == (503, 200, 503)
+    assert during.json() == {
+        "ready": True,
+        "worker": True,
+        "late_runs": 0,
+        "undelivered_mails": 0,
+    }
+
+
+def test_work_that_is_due_but_not_done_is_counted(world: World, simulated_clock: Clock) -> None:
+    with world.sessions.begin() as session:
+        job = {"j": "report", "at": clock.now()}
+        session.execute(
+            text(
+                "INSERT INTO job_run (job, due_at, state, owner, attempts, last_error) "
+                "VALUES (:j, :at, 'due', '', 0, '')"
+            ),
+            job,
+        )
+    simulated_clock.advance(minutes=16)
+
+    told = world.client.get("/metrics").text
+
+    assert world.client.get("/ready").json()["late_runs"] == 1
+    assert "lockwatch_job_runs_late 1.0" in told
+    assert 'lockwatch_job_runs{state="due"} 1.0' in told
+
+
+def test_the_metrics_name_no_site_and_no_edge(world: World) -> None:
+    edge = world.an_edge("H07")
+    edge.send(edge.window())
+
+    told = world.client.get("/metrics").text
+
+    assert 'lockwatch_windows{state="stored"} 1.0' in told
+    assert 'lockwatch_edges{state="active"} 1.0' in told
+    assert "H07" not in told
+    assert edge.edge_id not in told
+
+
+def test_a_silent_edge_becomes_one_mail_and_is_asked_about_once_more(
+    world: World, simulated_clock: Clock
+) -> None:
     world.an_edge()
     with world.sessions.begin() as session:
         add_recipient(session, "ann@example.org", Severity.NOTICE, by="test", now=clock.now())
     worker = a_worker(world)
     worker.round()
 
-    for _ in range(3):
+    for _ in range(5):
         simulated_clock.advance(days=1, hours=1)
         worker.round()
 
     folder = Path(world.settings.transport.removeprefix("maildir:"))
-    assert mails(folder) == ["S-0001 silence"]
+    assert sorted(mails(folder)) == ["S-0001 silence", "S-0001 waits for 1 day, 1:00:00"]
     assert is_settled(world)
 
 
@@ -121,6 +170,7 @@ def test_the_daily_evaluation_runs_for_every_missed_day_and_tells(
     folder = Path(world.settings.transport.removeprefix("maildir:"))
     assert days_evaluated == [MONITORED_FROM + timedelta(days=i) for i in range(13)]
     assert signal.signal.kind == "statistical"
-    [subject] = mails(folder)
-    assert subject.startswith(f"{signal.id} acquisition")
+    first, asked_again = sorted(mails(folder))
+    assert first.startswith(f"{signal.id} acquisition")
+    assert asked_again.startswith(f"{signal.id} waits")
     assert is_settled(world)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 
 from app.central.alerts.models import Severity
-from app.central.alerts.ports import Alert, RenderedMail
+from app.central.alerts.ports import Alert, Digest, DigestLine, Escalation, RenderedMail
 from dashboards.mail.renderer import MailRenderer
 from tests.dashboards.test_wording import a_signal
 
@@ -25,6 +26,38 @@ def an_alert(
         others=others,
     )
     return MailRenderer().alert_mail(alert)
+
+
+def test_a_letter_sent_again_says_how_long_nobody_answered() -> None:
+    alert = Alert(
+        identifier="S-0001",
+        signal=a_signal(),
+        device="Chest Triage 1.0.0",
+        severity=Severity.WARNING,
+        base_url="http://127.0.0.1:8080/",
+        promised=None,
+        others=(),
+    )
+
+    mail = MailRenderer().escalation_mail(Escalation(alert=alert, waited=timedelta(hours=25)))
+
+    assert mail.subject.startswith("[Surveillance] Nobody has answered: Signal S-0001")
+    for body in both(mail):
+        assert "Nobody has acknowledged this signal for 25 hours." in body
+
+
+def test_a_digest_names_every_signal_once_with_its_link() -> None:
+    line = DigestLine("S-0007", a_signal(sites=("<H02>",)), "Chest Triage 1.0.0", Severity.NOTICE)
+    digest = Digest(day=date(2026, 3, 10), lines=(line,), base_url="http://127.0.0.1:8080/")
+
+    mail = MailRenderer().digest_mail(digest)
+
+    assert mail.subject == "[Surveillance] 1 further signal, 2026-03-10"
+    for body in both(mail):
+        assert body.count("S-0007") in {2, 3}
+        assert "http://127.0.0.1:8080/signals/S-0007" in body
+        assert "does not show that the device" in body
+    assert "&lt;H02&gt;" in mail.html
 
 
 def both(mail: RenderedMail) -> tuple[str, str]:

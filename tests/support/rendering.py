@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.central.alerts.ports import Alert, RenderedMail
+from app.central.alerts.ports import Alert, Digest, Escalation, RenderedMail
 from app.central.renderers import Renderers
 from app.central.reports.ports import DriftReport, RenderedReport
 
@@ -10,6 +10,14 @@ from app.central.reports.ports import DriftReport, RenderedReport
 class InAFewWords:
     def alert_mail(self, alert: Alert) -> RenderedMail:
         words = f"{alert.identifier} {alert.signal.event or alert.signal.stream}"
+        return RenderedMail(words, words, f"<p>{words}</p>")
+
+    def digest_mail(self, digest: Digest) -> RenderedMail:
+        words = f"digest {','.join(line.identifier for line in digest.lines)}"
+        return RenderedMail(words, words, f"<p>{words}</p>")
+
+    def escalation_mail(self, escalation: Escalation) -> RenderedMail:
+        words = f"{escalation.alert.identifier} waits for {escalation.waited}"
         return RenderedMail(words, words, f"<p>{words}</p>")
 
     def drift_report(

@@ -22,6 +22,7 @@ class Permission(StrEnum):
 
     READ = "read"
     ASSESS = "assess"  # decide on signals, propose references, draft reports
+    REPORT = "report"  # assess the duty to report to authorities
     APPROVE = "approve"  # the second person
     ENROL = "enrol"  # sites, codes, edges
     ADMINISTER = "administer"  # people, devices, plans
@@ -32,8 +33,8 @@ _READERS = {Permission.READ}
 GRANTS: dict[Role, set[Permission]] = {
     Role.VIEWER: _READERS,
     Role.ANALYST: _READERS | {Permission.ASSESS},
-    Role.QUALITY_APPROVER: _READERS | {Permission.ASSESS, Permission.APPROVE},
-    Role.REGULATORY: _READERS | {Permission.ASSESS},
+    Role.QUALITY_APPROVER: _READERS | {Permission.ASSESS, Permission.REPORT, Permission.APPROVE},
+    Role.REGULATORY: _READERS | {Permission.ASSESS, Permission.REPORT},
     Role.SITE_ADMIN: _READERS | {Permission.ENROL},
     Role.ADMINISTRATOR: _READERS | {Permission.ENROL, Permission.ADMINISTER, Permission.APPROVE},
     Role.AUDITOR: _READERS | {Permission.AUDIT},
@@ -77,6 +78,7 @@ anyone.permission = "anyone"  # type: ignore[attr-defined]
 Anyone = Annotated[None, Depends(anyone)]
 Viewer = Annotated[Person, Depends(require(Permission.READ))]
 Assessor = Annotated[Person, Depends(require(Permission.ASSESS))]
+Reporter = Annotated[Person, Depends(require(Permission.REPORT))]
 Approver = Annotated[Person, Depends(require(Permission.APPROVE))]
 Enroller = Annotated[Person, Depends(require(Permission.ENROL))]
 Administrator = Annotated[Person, Depends(require(Permission.ADMINISTER))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Protocol
 
 from app.central.alerts.models import Severity
@@ -23,6 +24,33 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestLine:
+    """One signal of a digest."""
+
+    identifier: str
+    signal: Signal
+    device: str
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """What was raised on one day and was not worth a mail of its own to this person."""
+
+    day: date
+    lines: tuple[DigestLine, ...]
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalation:
+    """A signal that nobody has acknowledged for `waited`."""
+
+    alert: Alert
+    waited: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedMail:
     """A mail in words: one subject line, and the same body as text and as HTML."""
 
@@ -36,4 +64,12 @@ class Renderer(Protocol):
 
     def alert_mail(self, alert: Alert) -> RenderedMail:
         """The mail about one signal."""
+        ...
+
+    def digest_mail(self, digest: Digest) -> RenderedMail:
+        """The mail about a day's lesser signals."""
+        ...
+
+    def escalation_mail(self, escalation: Escalation) -> RenderedMail:
+        """The mail about a signal that waits for somebody."""
         ...

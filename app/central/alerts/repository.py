@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.central.alerts.models import MailState, OutboxMail, Recipient
+from app.central.alerts.models import (
+    Awareness,
+    MailState,
+    OutboxMail,
+    Recipient,
+    ReportabilityAssessment,
+)
 
 DATABASE_NOW = func.clock_timestamp()
 
@@ -77,7 +83,49 @@ def waiting_now(session: Session, now: datetime) -> int:
     return session.scalar(query) or 0
 
 
+def count_in(session: Session, state: MailState) -> int:
+    """Messages in one state."""
+    query = select(func.count()).select_from(OutboxMail).where(OutboxMail.state == state)
+    return session.scalar(query) or 0
+
+
 def newest(session: Session, limit: int, cause: str | None = None) -> Sequence[OutboxMail]:
     """Messages for a page, newest first."""
     query = select(OutboxMail).order_by(OutboxMail.queued_at.desc(), OutboxMail.id).limit(limit)
     return session.scalars(query if cause is None else query.where(OutboxMail.cause == cause)).all()
+
+
+def queued_since(session: Session, recipient: str, since: datetime) -> int:
+    """How many mails about single signals one person was sent since then."""
+    query = select(func.count()).where(
+        OutboxMail.recipient == recipient,
+        OutboxMail.queued_at > since,
+        OutboxMail.cause.startswith("signal:"),
+    )
+    return session.scalar(query) or 0
+
+
+def told_causes(session: Session, recipient: str, causes: Collection[str]) -> set[str]:
+    """Which of these causes one person has been told."""
+    query = select(OutboxMail.cause).where(
+        OutboxMail.recipient == recipient, OutboxMail.cause.in_(causes)
+    )
+    return set(session.scalars(query))
+
+
+def awareness(session: Session, signal_id: str) -> Sequence[Awareness]:
+    """Who became aware of a signal, in the order of becoming so."""
+    query = select(Awareness).where(Awareness.signal_id == signal_id)
+    return session.scalars(query.order_by(Awareness.aware_at, Awareness.id)).all()
+
+
+def aware_of(session: Session, signal_ids: Collection[str]) -> set[str]:
+    """Which of these signals somebody is aware of."""
+    query = select(Awareness.signal_id).where(Awareness.signal_id.in_(signal_ids))
+    return set(session.scalars(query))
+
+
+def assessments(session: Session, signal_id: str) -> Sequence[ReportabilityAssessment]:
+    """Assessments of reportability, oldest first."""
+    query = select(ReportabilityAssessment).where(ReportabilityAssessment.signal_id == signal_id)
+    return session.scalars(query.order_by(ReportabilityAssessment.version)).all()

@@ -7,7 +7,7 @@ It is sent outside any transaction: at least once, and every repeat is byte for 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.errors import HeaderParseError
@@ -18,18 +18,24 @@ from email.utils import format_datetime
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.alerts import repository
+from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, OutboxMail, Recipient, Severity
 from app.central.alerts.ports import Alert, RenderedMail, Renderer
 from app.central.alerts.transport import DeliveryFailed, DeliveryUncertain, Transport
 from app.central.audit import service as audit
-from app.central.errors import NotAllowed, Unusable
-from app.contracts.signals import Signal
+from app.central.errors import NotAllowed, NotFound, Unusable
+from app.central.fleet import repository as fleet_repository
+from app.contracts.signals import Effect, Signal
 
 LEASE = timedelta(minutes=5)
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=6)
 GIVE_UP_AFTER = timedelta(hours=72)
-ORDER = {severity: rank for rank, severity in enumerate(Severity)}
+RANKED = tuple(Severity)
+ORDER = {severity: rank for rank, severity in enumerate(RANKED)}
+LARGE = 0.8
+SEVERAL_SITES = 3
+MOST_AN_HOUR = 20  # mails about single signals to one person; what is urgent comes all the same
 
 # By cause: what could it mean for a patient if nobody looked?
 SEVERITY_OF_CAUSE: Mapping[str, Severity] = {
@@ -42,7 +48,12 @@ SEVERITY_OF_CAUSE: Mapping[str, Severity] = {
     "prevalence": Severity.NOTICE,
     "data_quality": Severity.NOTICE,
 }
-SEVERITY_OF_EVENT: Mapping[str, Severity] = {"lock": Severity.URGENT, "silence": Severity.WARNING}
+SEVERITY_OF_EVENT: Mapping[str, Severity] = {
+    "lock": Severity.URGENT,
+    "silence": Severity.WARNING,
+    "routing": Severity.WARNING,
+    "lateness": Severity.NOTICE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +72,24 @@ class MailView:
 
 
 def severity_of(signal: Signal) -> Severity:
-    """How soon a person should look: the most urgent of its causes, or of its event."""
+    """How soon a person should look.
+
+    The most urgent of its causes, or of its event; one step more where the change is large for
+    certain or at several sites at once.
+    """
     if signal.kind == "deterministic":
         return SEVERITY_OF_EVENT.get(signal.event, Severity.INFO)
-    return max((SEVERITY_OF_CAUSE[c] for c in signal.history[-1].causes), key=ORDER.__getitem__)
+    base = max((SEVERITY_OF_CAUSE[c] for c in signal.history[-1].causes), key=ORDER.__getitem__)
+    is_wide = len(signal.sites) >= SEVERAL_SITES or any(
+        _is_large(e) for e in signal.characteristics
+    )
+    return RANKED[min(ORDER[base] + is_wide, ORDER[Severity.URGENT])]
+
+
+def _is_large(effect: Effect) -> bool:
+    """The whole interval lies beyond a large effect (Cohen 1988: 0.8 standard deviations)."""
+    low, high = effect.interval
+    return effect.unit == "reference SD" and low * high > 0 and min(abs(low), abs(high)) > LARGE
 
 
 def add_recipient(
@@ -75,19 +100,25 @@ def add_recipient(
     by: str,
     now: datetime,
     site_id: str | None = None,
+    device: str | None = None,
+    on_escalation: bool = False,
+    wants_digest: bool = True,
+    duty: Duty | None = None,
 ) -> Recipient:
     """Somebody more is told."""
-    local, at, domain = address.rpartition("@")
-    if not (local and at and domain) or not address.isascii() or not address.isprintable():
-        raise Unusable("mail address: name@domain expected")
-    if any(c in address for c in ' ,;:<>"'):
-        raise Unusable("mail address: one plain address expected")
+    _check_address(address)
+    if site_id is not None and fleet_repository.find_site(session, site_id) is None:
+        raise Unusable(f"site_id: no site {site_id[:32]}")
     if repository.find_recipient(session, address) is not None:
         raise NotAllowed("this address is told already")
     found = Recipient(
         address=address,
         least_severity=least_severity,
         site_id=site_id,
+        device=device,
+        on_escalation=on_escalation,
+        wants_digest=wants_digest,
+        duty=duty.model_dump(mode="json") if duty else None,
         added_by=by,
         added_at=now,
     )
@@ -95,6 +126,28 @@ def add_recipient(
     session.flush()
     audit.record(session, actor=by, action="alerts:recipient:add", subject=address, at=now)
     return found
+
+
+def _check_address(address: str) -> None:
+    local, at, domain = address.rpartition("@")
+    if not (local and at and domain) or not address.isascii() or not address.isprintable():
+        raise Unusable("mail address: name@domain expected")
+    if any(c in address for c in ' ,;:<>"'):
+        raise Unusable("mail address: one plain address expected")
+
+
+def recipients(session: Session) -> Sequence[Recipient]:
+    """Everybody who is told, by address."""
+    return repository.recipients(session)
+
+
+def remove_recipient(session: Session, address: str, *, by: str, now: datetime) -> None:
+    """Somebody is no longer told; what was queued still goes out."""
+    found = repository.find_recipient(session, address)
+    if found is None:
+        raise NotFound("nobody is told at this address")
+    session.delete(found)
+    audit.record(session, actor=by, action="alerts:recipient:remove", subject=address, at=now)
 
 
 def notify(
@@ -111,9 +164,17 @@ def notify(
 ) -> int:
     """Queue one mail about this signal to everybody concerned; returns how many."""
     severity = severity_of(signal)
-    told = [r.address for r in repository.recipients(session) if _concerns(r, signal, severity)]
+    concerned = [
+        r
+        for r in repository.recipients(session)
+        if not r.on_escalation
+        and concerns(r, signal, device)
+        and ORDER[severity] >= ORDER[r.least_severity]
+        and (severity is Severity.URGENT or not _is_flooded(session, r, now))
+    ]
+    told = [r.address for r in concerned]
     queued = 0
-    for address in told:
+    for recipient in concerned:
         alert = Alert(
             identifier=identifier,
             signal=signal,
@@ -121,20 +182,45 @@ def notify(
             severity=severity,
             base_url=base_url,
             promised=promised,
-            others=tuple(other for other in told if other != address),
+            others=tuple(other for other in told if other != recipient.address),
         )
         mail = renderer.alert_mail(alert)
-        queued += enqueue(session, f"signal:{identifier}", address, mail, mail_from, now)
+        not_before = now if severity is Severity.URGENT else on_duty_from(recipient, now)
+        cause = f"signal:{identifier}"
+        queued += enqueue(
+            session, cause, recipient.address, mail, mail_from, now, not_before=not_before
+        )
     return queued
 
 
-def _concerns(recipient: Recipient, signal: Signal, severity: Severity) -> bool:
+def concerns(recipient: Recipient, signal: Signal, device: str) -> bool:
+    """Whether a signal is of this person's site and device. `device`: name and version."""
     at_site = recipient.site_id is None or recipient.site_id in signal.sites
-    return at_site and ORDER[severity] >= ORDER[recipient.least_severity]
+    of_device = recipient.device is None or device.rpartition(" ")[0] == recipient.device
+    return at_site and of_device
+
+
+def _is_flooded(session: Session, recipient: Recipient, now: datetime) -> bool:
+    hour = now - timedelta(hours=1)
+    return repository.queued_since(session, recipient.address, hour) >= MOST_AN_HOUR
+
+
+def on_duty_from(recipient: Recipient, now: datetime) -> datetime:
+    """The first instant from `now` on at which this person may be written to."""
+    if recipient.duty is None:
+        return now
+    return Duty.model_validate(recipient.duty).begins(now)
 
 
 def enqueue(
-    session: Session, cause: str, recipient: str, mail: RenderedMail, sender: str, now: datetime
+    session: Session,
+    cause: str,
+    recipient: str,
+    mail: RenderedMail,
+    sender: str,
+    now: datetime,
+    *,
+    not_before: datetime | None = None,
 ) -> bool:
     """Freeze a message into the outbox; False if this cause was told to this person before."""
     if repository.has_mail(session, cause, recipient):
@@ -152,7 +238,7 @@ def enqueue(
             state=MailState.PENDING,
             attempts=0,
             queued_at=now,
-            next_at=now,
+            next_at=not_before or now,
             last_error="",
         )
     )
@@ -221,6 +307,11 @@ def _attempt(
 def is_quiet(session: Session, now: datetime) -> bool:
     """Nothing waits that could be sent now."""
     return repository.waiting_now(session, now) == 0
+
+
+def given_up(session: Session) -> int:
+    """Messages that reached nobody."""
+    return repository.count_in(session, MailState.DEAD)
 
 
 def mails(session: Session, limit: int = 100, cause: str | None = None) -> tuple[MailView, ...]:

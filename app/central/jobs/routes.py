@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from sqlalchemy import text
 
@@ -14,6 +15,7 @@ from app.central.database import DbSession
 from app.central.errors import Unusable
 from app.central.jobs import repository, service
 from app.central.jobs.service import JobRunView
+from app.central.metrics import exposition
 
 router = APIRouter(tags=["jobs"])
 
@@ -54,6 +56,36 @@ def show_health(session: DbSession, now: Now, _: Anyone) -> Health:
             for h in repository.heartbeats(session)
         ],
     )
+
+
+class Readiness(BaseModel):
+    """Whether the service does its work, and what is in the way."""
+
+    ready: bool
+    worker: bool
+    late_runs: int
+    undelivered_mails: int
+
+
+@router.get("/ready", response_model=Readiness, responses={503: {"model": Readiness}})
+def show_readiness(response: Response, session: DbSession, now: Now, _: Anyone) -> Readiness:
+    """503 while no worker lives or scheduled work is overdue; a probe needs no body."""
+    worked_on, late = service.is_worked_on(session, now), service.late(session, now)
+    ready = worked_on and late == 0
+    if not ready:
+        response.status_code = 503
+    return Readiness(
+        ready=ready,
+        worker=worked_on,
+        late_runs=late,
+        undelivered_mails=alerts.given_up(session),
+    )
+
+
+@router.get("/metrics", response_class=Response)
+def show_metrics(session: DbSession, now: Now, _: Anyone) -> Response:
+    """Counts for Prometheus; they name nothing and nobody."""
+    return Response(exposition(session, now), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/api/v1/jobs/settled", response_model=Settled)

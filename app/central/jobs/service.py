@@ -22,6 +22,7 @@ log = structlog.get_logger()
 LEASE = timedelta(minutes=10)
 MOST_ATTEMPTS = 5
 FIRST_WAIT = timedelta(seconds=2)
+LATE_AFTER = timedelta(minutes=15)
 
 Work = Callable[[Session, datetime], None]
 """What a job does, in the given transaction, for the given due time."""
@@ -80,6 +81,16 @@ def is_settled(session: Session, upto: datetime) -> bool:
     """Everything due by `upto` is written down and done (or visibly given up)."""
     planned = repository.planned_to(session)
     return planned is not None and planned >= upto and repository.unfinished(session, upto) == 0
+
+
+def late(session: Session, now: datetime) -> int:
+    """Runs that were due a while ago and are neither done nor given up."""
+    return repository.unfinished(session, now - LATE_AFTER)
+
+
+def is_worked_on(session: Session, now: datetime) -> bool:
+    """Whether a worker has completed a round of late, by the clock that all processes share."""
+    return any(now - h.completed_to <= LATE_AFTER for h in repository.heartbeats(session))
 
 
 def recent_runs(session: Session, limit: int = 100) -> tuple[JobRunView, ...]:

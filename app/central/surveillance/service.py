@@ -262,9 +262,7 @@ def decide(
     The row is locked first, so of two people who act at once one gets a refusal. The decision
     is bound to what was on the screen: it is refused when the signal has changed since.
     """
-    signal = repository.find_signal(session, signal_id, lock=True)
-    if signal is None:
-        raise NotFound(f"no signal {signal_id[:32]}")
+    signal = lock(session, signal_id)
     new_state = TRANSITIONS.get((signal.state, action))
     if new_state is None:
         raise NotAllowed(f"{action.value}: signal {signal.id} is {signal.state.value}")
@@ -287,6 +285,14 @@ def decide(
     signal.state = new_state
     session.flush()
     return signal
+
+
+def lock(session: Session, signal_id: str) -> Signal:
+    """The stored signal, nobody else's to change until the transaction ends."""
+    found = repository.find_signal(session, signal_id, lock=True)
+    if found is None:
+        raise NotFound(f"no signal {signal_id[:32]}")
+    return found
 
 
 def _signed(

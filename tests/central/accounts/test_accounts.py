@@ -163,6 +163,8 @@ def test_the_routes_open_to_anyone_are_these(world: World) -> None:
 
     assert found == {
         ("GET", "/health"),
+        ("GET", "/ready"),
+        ("GET", "/metrics"),
         ("GET", "/api/v1/jobs/settled"),
         ("POST", "/api/v1/session"),
         ("POST", "/edge/v1/enrol"),
@@ -175,6 +177,7 @@ def test_a_role_may_do_what_it_is_granted_and_nothing_else(world: World, role: R
     doors = {
         Permission.READ: browser.get("/api/v1/signals"),
         Permission.ASSESS: browser.post("/api/v1/references", json=_reference(world)),
+        Permission.REPORT: browser.post("/api/v1/signals/S-9999/reportability", json={}),
         Permission.APPROVE: browser.post("/api/v1/references/R-9999/approval"),
         Permission.ENROL: browser.post(
             "/api/v1/sites/H99/enrolment-codes", json={"lock_digest": world.lock_digest}
