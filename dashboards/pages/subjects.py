@@ -22,7 +22,7 @@ from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
 from dashboards.evidence import Period, Scope
 from dashboards.pages.fleet import SiteState, site_states
-from dashboards.pages.frame import queue_row
+from dashboards.pages.frame import queue_row, topic_links
 from dashboards.pages.registers import balance_sentences, lock_words
 from dashboards.pages.views import Fact, Grid, SubjectView
 from dashboards.reports.evidently_report import BinnedColumn
@@ -218,6 +218,7 @@ def device_view(
         signals=tuple(queue_row(s, now.date()) for s in signals),
         charts=_device_charts(session, lock_digest, signals, now.date()),
         grids=(_locks(states), _references(session, lock_digest)),
+        topics=topic_links(lock_digest, ""),
     )
 
 
