@@ -99,6 +99,10 @@ ANNOTATION = (
     "Groups are compared with themselves, at equal scores, so that a changed mix of cases does "
     "not look like changed reading. An odds ratio of 1 is no change."
 )
+SCANNERS = (
+    "A new software version is an event: its windows are compared with those of the version "
+    "before, until a new reference period is approved."
+)
 LOCK_PROOF = (
     "An edge hashes every file of the bundle at start and daily, and re-scores stored cases with "
     "known answers; fixed images are scored weekly."
@@ -603,6 +607,14 @@ def lock_sentence(words: Sequence[str]) -> str:
         return "Released, not yet installed anywhere."
     parts = [f"{words.count(w)} {w}" for w in dict.fromkeys(words)]
     return f"Of {count(len(words), 'installation')}: {', '.join(parts)}."
+
+
+def scanners_sentence(scanners: int, versions: int) -> str:
+    """How many scanners, on how many software versions."""
+    return (
+        f"{sentence_case(count(scanners, 'scanner'))} with {count(versions, 'software version')} "
+        "on record."
+    )
 
 
 def timeline_sentence(marks: int, sites: int) -> str:

@@ -23,7 +23,7 @@ from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import filters, wording
 from dashboards.pages import fleet as fleet_page
-from dashboards.pages import registers, subjects, topics
+from dashboards.pages import registers, scanners, subjects, topics
 from dashboards.pages import signal as signal_page
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
@@ -164,6 +164,13 @@ def site_list(session: DbSession, person: Viewer) -> HTMLResponse:
 def site(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """One site."""
     view = subjects.site_view(session, site_id, person.site_id, now)
+    return page(session, person, "/sites", "subject.html", view)
+
+
+@router.get("/sites/{site_id}/scanners")
+def site_scanners(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+    """Scanners and protocols of one site."""
+    view = scanners.scanners_view(session, site_id, person.site_id, now)
     return page(session, person, "/sites", "subject.html", view)
 
 

@@ -77,6 +77,15 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a first use; `state` is done, next or to do."""
+
+    text: str
+    command: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class FleetView:
     """The home page."""
 
@@ -89,6 +98,7 @@ class FleetView:
     funnel: Chart | None
     strips: tuple[Strip, ...]
     balance: str
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

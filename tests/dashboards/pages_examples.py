@@ -16,6 +16,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "signal": "/signals/S-0001",
         "sites": "/sites",
         "site": f"/sites/{MOVED_SITE}",
+        "scanners": f"/sites/{MOVED_SITE}/scanners",
         "devices": "/devices",
         "device": device,
         **{f"device-{topic}": f"{device}/{topic}" for topic in topics.PAGES},

@@ -10,6 +10,7 @@ import pytest
 
 from dashboards import measured, wording
 from dashboards.measured import Days, Level
+from dashboards.pages import scanners
 from monitors.errors import NotAssessable
 from monitors.observations import History, LabelRows
 from monitors.performance import Audit, post_stratified
@@ -138,3 +139,15 @@ def test_readers_without_a_reference_are_not_compared(history: History) -> None:
     assert row.ratio is None and row.reference == (0, 0)
     assert wording.readers_finding(row) == wording.NO_COMPARISON
     assert measured.readers_forest([row]).groups[0].estimate is None
+
+
+def test_each_scanner_has_a_lane_with_its_versions_and_missing_shares_by_week() -> None:
+    made = example.history()
+
+    line = scanners.software_time_line(made, example.UPTO)
+    grid = scanners.missing_grid(made)
+
+    assert [lane.name for lane in line.lanes] == ["X1", "Y1", "Y2 </script>"]
+    assert [m.day for m in line.lanes[0].marks] == [example.FIRST]
+    assert len(grid.columns) == 1 + scanners.WEEKS_SHOWN
+    assert {row[0] for row in grid.rows} == {"Noise", "kVp", "View"}

@@ -185,6 +185,17 @@ def test_a_site_page_shows_its_lock_its_scanner_and_its_windows(scene: Scene) ->
     assert "What happened at H02" in words
 
 
+def test_the_scanner_page_shows_versions_scores_and_what_is_missing(scene: Scene) -> None:
+    source = scene.client.get(f"/sites/{MOVED_SITE}/scanners").text
+    words = text_of(source)
+
+    assert Page(source).open == [] and "<script>alert" not in source
+    assert "1 scanner with 1 software version on record." in words
+    assert "Software versions of each scanner" in words and "4.1" in words
+    assert "Missing attributes, share of cases, last 8 weeks" in words
+    assert "Kvp 0.0 %" in words or "kVp 0.0 %" in words
+
+
 def test_a_device_page_shows_what_it_is_and_its_lock_everywhere(scene: Scene) -> None:
     words = text_of(scene.client.get(f"/devices/{scene.world.lock_digest}").text)
 
@@ -301,6 +312,7 @@ def test_a_person_of_one_site_sees_only_that_site(scene: Scene) -> None:
     assert "S-0001" not in browser.get("/signals").text
     assert browser.get("/signals/S-0001").status_code == 404
     assert browser.get(f"/sites/{MOVED_SITE}").status_code == 404
+    assert browser.get(f"/sites/{MOVED_SITE}/scanners").status_code == 404
     home = browser.get("/").text
     assert "Hospital H01" in home and "Hospital H02" not in home
 
