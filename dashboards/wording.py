@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from app.contracts.signals import Attribution, Effect, Signal
 from dashboards.charts.spec import State
+
+if TYPE_CHECKING:
+    from dashboards.measured import Measured, PrevalenceRow, Readers
 
 CAUTION = (
     "A signal suggests a change worth verifying. It does not show that the device's performance "
@@ -69,6 +73,43 @@ EVIDENTLY_NOTE = (
     "false signals: it compares each characteristic once with fixed thresholds, takes no account "
     "of how many are compared or how often, and its table of cases was rebuilt from counts per "
     "bin. No decision should rest on it alone."
+)
+
+ESTIMATED = (
+    "Estimated values rest on scores alone and on the cleared calibration; they are not "
+    "measurements."
+)
+NOT_ESTIMATED = (
+    "No values are estimated from scores: an open signal has another cause than the share of "
+    "positive cases, and an estimate would then hide a loss."
+)
+NO_THRESHOLD = "Not assessable: the operating point of this device version has no threshold."
+SUPPRESSED = "not sent, or fewer than 11"
+NO_READS = "no reads"
+NO_COMPARISON = "not assessable: too few reads of both kinds"
+SUBGROUPS = (
+    "Sites send each sub-group once a month, as margins, never crossed. Cells under 11 cases "
+    "do not leave a site, and neither do others that would give them back."
+)
+PREVALENCE_ASSUMES = (
+    "The estimate assumes that positive and negative cases score as they did in the validation "
+    "cohort. Missed positives look like fewer positives: a fall is not good news without reads."
+)
+ANNOTATION = (
+    "Groups are compared with themselves, at equal scores, so that a changed mix of cases does "
+    "not look like changed reading. An odds ratio of 1 is no change."
+)
+SCANNERS = (
+    "A new software version is an event: its windows are compared with those of the version "
+    "before, until a new reference period is approved."
+)
+LOCK_PROOF = (
+    "An edge hashes every file of the bundle at start and daily, and re-scores stored cases with "
+    "known answers; fixed images are scored weekly."
+)
+REFERENCES = (
+    "A reference period is frozen when it is proposed, approved by a second person, and "
+    "superseded, never edited."
 )
 
 MAIL_NOT_MEANT = (
@@ -466,6 +507,125 @@ def received(days: int, of: int, cases: int, heard: datetime | None) -> str:
     """How much data came, and when a site was last heard."""
     last = "never heard" if heard is None else f"last heard {instant(heard)}"
     return f"{days} of {of} days received, {count(cases, 'case')}, {last}"
+
+
+def needs_reads(got: int, needed: int) -> str:
+    """Too few reads, in numbers."""
+    return f"needs reference reads: {got} of {needed}"
+
+
+def needs_cases(got: int, needed: int) -> str:
+    """Too few cases, in numbers."""
+    return f"not assessable: {count(got, 'case')}, {needed} needed"
+
+
+def bins_left_out(n: int, least: int) -> str:
+    """Bins of a curve that held too few reads to be drawn."""
+    if not n:
+        return ""
+    verb = "is" if n == 1 else "are"
+    return f"{sentence_case(count(n, 'bin'))} with fewer than {least} reads {verb} left out. "
+
+
+def with_error(value: float, error: float) -> str:
+    """A coefficient with its 95 % interval."""
+    return f"{value:.2f} ({value - 1.96 * error:.2f} to {value + 1.96 * error:.2f})"
+
+
+def measured_sentence(found: Measured) -> str:
+    """Sensitivity and specificity with intervals, n and days; or why there are none."""
+    if found.performance is not None:
+        shown = [
+            f"{name} {float(v.value):.2f} ({float(v.low):.2f}–{float(v.high):.2f})"
+            for name, v in (
+                ("Sensitivity", found.performance.sensitivity),
+                ("specificity", found.performance.specificity),
+            )
+        ]
+        return f"{' and '.join(shown)}, measured on {found.reads} reads, {found.days.words}."
+    if found.bounds is not None:
+        b = found.bounds
+        return (
+            f"Sensitivity lies between {float(b.sensitivity_low):.2f} and "
+            f"{float(b.sensitivity_high):.2f}: some scores have cases but no read, so that "
+            f"{found.reads} reads give bounds and no estimate."
+        )
+    return f"Performance was not measured, {found.days.words}: {found.reason}."
+
+
+def prevalence_sentence(row: PrevalenceRow) -> str:
+    """The fleet's prevalence in a sentence."""
+    if row.estimate is None:
+        return f"Prevalence is not assessable: {row.reason.removeprefix('not assessable: ')}."
+    e = row.estimate
+    return (
+        f"About {100 * float(e.value):.0f} % of cases are estimated to be positive (95 % interval "
+        f"{100 * float(e.low):.1f} to {100 * float(e.high):.1f} %, {row.cases} cases)."
+    )
+
+
+def prevalence_cohort(share: float) -> str:
+    """What the present prevalence may not be compared with blindly."""
+    return (
+        f"In the validation cohort {100 * share:.1f} % were positive. The prevalence at a site may "
+        "differ from that of the validation cohort, and with it the predictive values, while "
+        "sensitivity and specificity stay as they were."
+    )
+
+
+def coverage(margin: str, silent: int, sites: int, cases: int) -> str:
+    """How much of the fleet a margin covers."""
+    name = sentence_case(characteristic(margin))
+    if not silent:
+        return (
+            f"{name}: sent by {'all ' if sites > 1 else ''}{count(sites, 'site')}, {cases} cases."
+        )
+    verb = "is" if cases == 1 else "are"
+    return (
+        f"{name} is not sent by {silent} of {count(sites, 'site')} (their choice, or groups too "
+        f"small); {count(cases, 'case')} {verb} covered."
+    )
+
+
+def annotation_sentence(rows: Sequence[Readers]) -> str:
+    """Whether any group reads differently, and how many were looked at."""
+    if not rows:
+        return "No audited read has arrived; changes of labelling cannot be seen."
+    moved = [r.group for r in rows if readers_finding(r) != "no change seen"]
+    compared = f"{count(len(rows), 'reader group')} {'was' if len(rows) == 1 else 'were'} compared"
+    if not moved:
+        return f"{compared} with the reference period; no change of labelling was seen."
+    return f"{compared} with the reference period; looked at singly, {listed(moved)} moved."
+
+
+def readers_finding(row: Readers) -> str:
+    """One group in words; a single look, without the budget of signals."""
+    if row.ratio is None:
+        return NO_COMPARISON
+    if row.ratio[1] <= 1 <= row.ratio[2]:
+        return "no change seen"
+    return f"calls positive {'more' if row.ratio[0] > 1 else 'less'} often"
+
+
+def lock_sentence(words: Sequence[str]) -> str:
+    """How many installations are what was cleared; the counts add up."""
+    if not words:
+        return "Released, not yet installed anywhere."
+    parts = [f"{words.count(w)} {w}" for w in dict.fromkeys(words)]
+    return f"Of {count(len(words), 'installation')}: {', '.join(parts)}."
+
+
+def scanners_sentence(scanners: int, versions: int) -> str:
+    """How many scanners, on how many software versions."""
+    return (
+        f"{sentence_case(count(scanners, 'scanner'))} with {count(versions, 'software version')} "
+        "on record."
+    )
+
+
+def timeline_sentence(marks: int, sites: int) -> str:
+    """What the time line holds."""
+    return f"{sentence_case(count(marks, 'entry', 'entries'))} at {count(sites, 'site')}."
 
 
 def signals_sentence(n: int, only_open: bool) -> str:

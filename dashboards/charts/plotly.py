@@ -7,6 +7,7 @@ were cut without it), dates as dates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -32,11 +33,12 @@ from dashboards.charts.svg_sites import rate_range
 from dashboards.charts.svg_time import limit_labels
 
 Json = dict[str, Any]
+THINNEST_NAMED = 5.0  # per cent of a mix; below it names would overlap, the table has them
 FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
 # The forms that gain by hovering. The others hold links or texts that the SVG places better.
-LIVE = (spec.ControlChart, spec.PathChart, spec.Funnel, spec.Calibration, spec.Mix)
+LIVE = (spec.ControlChart, spec.PathChart, spec.Funnel, spec.Mix)
 
 
 def is_live(chart: spec.Chart) -> bool:
@@ -237,8 +239,12 @@ def _path(chart: spec.PathChart) -> Json:
     shapes, notes = _bands(chart.onset, ONSET, "change began")
     axes = {
         "xaxis": _time_axis([p.day for p in chart.points]),
-        "yaxis": _axis(chart.unit, type="log" if chart.log else "linear"),
+        "yaxis": _axis(chart.unit, type="log" if chart.log else "linear")
+        | ({"tickformat": ".0e", "nticks": 6} if chart.log else {}),
     }
+    # An annotation on a logarithmic axis is placed by its power of ten.
+    height = math.log10(max(chart.limit, 1.0)) if chart.log else chart.limit
+    notes.append(_end_label(height, f"limit {chart.limit:,.0f}"))
     return {
         "data": data,
         "layout": _layout(chart, shapes=shapes, annotations=notes, **axes),
@@ -317,6 +323,7 @@ def _funnel(chart: spec.Funnel) -> Json:
             )
             | {"mode": "markers+text" if outside else "markers", "textposition": "middle right"}
         )
+        data[-1]["marker"]["size"] = 12 if outside else 9
     layout = _layout(chart, hovermode="closest", xaxis=_axis(chart.count))
     layout["yaxis"] |= {"tickformat": ".0%", "range": list(rate_range(chart))}
     layout["shapes"] = [_level(chart.centre)]
@@ -448,7 +455,19 @@ def _mix(chart: spec.Mix) -> Json:
         for i, level in enumerate(chart.levels)
     ]
     axes = {"xaxis": _time_axis([d.day for d in chart.days]), "yaxis": _axis("share, %")}
-    return {"data": data, "layout": _layout(chart, showlegend=True, **axes)}
+    return {"data": data, "layout": _layout(chart, annotations=_level_names(chart), **axes)}
+
+
+def _level_names(chart: spec.Mix) -> list[Json]:
+    """Each level's name beside the middle of its band on the last day; thin bands go unnamed."""
+    last = chart.days[-1].counts if chart.days else ()
+    total, below, notes = sum(last) or 1, 0.0, []
+    for level, n in zip(chart.levels, last, strict=False):
+        share = 100 * n / total
+        if share >= THINNEST_NAMED:
+            notes.append(_end_label(below + share / 2, level))
+        below += share
+    return notes
 
 
 FIGURES: dict[type[spec.Chart], Callable[[Any], Json]] = {

@@ -23,6 +23,7 @@ from dashboards import evidence, wording
 from dashboards.charts.drawing import iso_week
 from dashboards.charts.spec import Cell, Chart, HeatMap, State
 from dashboards.evidence import BLOCKS, Period
+from dashboards.pages.first_steps import first_steps
 from dashboards.pages.frame import queue_row
 from dashboards.pages.registers import balance_sentences
 from dashboards.pages.views import FleetView, Link, Strip
@@ -74,6 +75,7 @@ def fleet_view(session: Session, chosen: str, scope: str | None, now: datetime) 
         funnel=_funnel(session, version.lock_digest, states, now.date()),
         strips=tuple(_strip(s, standing) for s in states),
         balance=" ".join(balance_sentences(intake.balances(session, scope=scope))),
+        steps=first_steps(session, scope),
     )
 
 
@@ -95,6 +97,7 @@ def _empty(session: Session, scope: str | None) -> FleetView:
         funnel=None,
         strips=(),
         balance=" ".join(balance_sentences(intake.balances(session, scope=scope))),
+        steps=first_steps(session, scope),
     )
 
 

@@ -16,6 +16,16 @@ from dashboards.pages.views import Link, QueueRow, Shell
 from dashboards.templating import render
 
 NOBODY = "nobody"
+TOPICS = {
+    "": "Overview",
+    "performance": "Performance",
+    "subgroups": "Sub-groups",
+    "prevalence": "Prevalence",
+    "annotation": "Annotation",
+    "lock": "Lock",
+    "timeline": "Time line",
+    "references": "Reference periods",
+}
 DRAWN = {"fleet.html", "signal.html", "subject.html"}  # templates that hold figures
 
 
@@ -55,4 +65,12 @@ def queue_row(one: SignalView, today: date) -> QueueRow:
         raised=one.signal.date,
         age=wording.age(one.signal.date, today),
         owner=one.owner or NOBODY,
+    )
+
+
+def topic_links(lock_digest: str, here: str) -> tuple[Link, ...]:
+    """The pages of a device version, in one order everywhere."""
+    return tuple(
+        Link(words, f"/devices/{lock_digest}{'/' if key else ''}{key}", key == here)
+        for key, words in TOPICS.items()
     )

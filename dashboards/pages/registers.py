@@ -90,7 +90,7 @@ def balance_view(session: Session, scope: str | None) -> ListView:
     """produced = stored + quarantined + still on the edge; received = what became of it."""
     balances = intake.balances(session, scope=scope)
     return ListView(
-        "Nothing is missing",
+        "Balance: nothing is missing" if is_closed(balances) else "Balance: something is missing",
         balance_sentences(balances),
         (_windows(balances), _cases(balances), _reasons(balances)),
     )
@@ -113,6 +113,11 @@ def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
         f"{aside} quarantined, {waiting} still on the edge.",
         verdict,
     )
+
+
+def is_closed(balances: Sequence[EdgeBalance]) -> bool:
+    """Every window and every case is accounted for, at every edge."""
+    return all(b.closes and b.cases_close for b in balances)
 
 
 def _windows(balances: Sequence[EdgeBalance]) -> Grid:

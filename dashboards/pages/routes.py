@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -23,7 +23,7 @@ from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import filters, wording
 from dashboards.pages import fleet as fleet_page
-from dashboards.pages import registers, subjects
+from dashboards.pages import registers, scanners, subjects, topics
 from dashboards.pages import signal as signal_page
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
@@ -32,6 +32,9 @@ from dashboards.reports.evidently_report import evidently_html
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 REPORT_DAYS = 28
+Topic = Literal[
+    "performance", "subgroups", "prevalence", "annotation", "lock", "timeline", "references"
+]
 # An issued report is a record: nothing in it may run, and its own style sheet is inside it.
 # Evidently's page is one large inline script: it runs in a sandbox of its own origin, without
 # our cookies and without a network.
@@ -164,6 +167,13 @@ def site(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResp
     return page(session, person, "/sites", "subject.html", view)
 
 
+@router.get("/sites/{site_id}/scanners")
+def site_scanners(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+    """Scanners and protocols of one site."""
+    view = scanners.scanners_view(session, site_id, person.site_id, now)
+    return page(session, person, "/sites", "subject.html", view)
+
+
 @router.get("/devices")
 def device_list(session: DbSession, person: Viewer) -> HTMLResponse:
     """Every device version."""
@@ -185,6 +195,21 @@ def evidently(lock_digest: str, session: DbSession, _: Assessor, now: Now) -> HT
     columns = subjects.binned_columns(session, lock_digest, REPORT_DAYS, now)
     policy = {"Content-Security-Policy": FOREIGN_POLICY}
     return HTMLResponse(evidently_html(columns), headers=policy)
+
+
+@router.get("/devices/{lock_digest}/{topic}")
+def device_topic(
+    lock_digest: str,
+    topic: Topic,
+    session: DbSession,
+    person: Viewer,
+    now: Now,
+    first: date | None = None,
+    last: date | None = None,
+) -> HTMLResponse:
+    """One question about a device version, over the days of the address."""
+    view = topics.topic_view(session, lock_digest, topic, person.site_id, now, (first, last))
+    return page(session, person, "/devices", "subject.html", view)
 
 
 @router.get("/balance")

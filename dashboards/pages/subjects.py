@@ -22,15 +22,15 @@ from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
 from dashboards.evidence import Period, Scope
 from dashboards.pages.fleet import SiteState, site_states
-from dashboards.pages.frame import queue_row
+from dashboards.pages.frame import queue_row, topic_links
 from dashboards.pages.registers import balance_sentences, lock_words
-from dashboards.pages.views import Fact, Grid, SubjectView
+from dashboards.pages.views import Fact, Grid, Link, SubjectView
 from dashboards.reports.evidently_report import BinnedColumn
 from dashboards.wording import count, sentence_case
 from monitors.observations import History
 
 NUMERIC_CHARTS = 6
-ARRIVALS_SHOWN = 30
+ARRIVALS_SHOWN = 10
 MARKS = {"deterministic": "change", "statistical": "signal"}
 
 
@@ -49,7 +49,7 @@ def site_view(session: Session, site_id: str, scope: str | None, now: datetime) 
         history = assemble(session, edge.expected_lock, upto=now.date() + timedelta(1)).history
         reference = reference_in_force(session, edge.expected_lock)
         charts = site_charts(history, site_id, reference, signals, now.date())
-        grids = (_scanners(history, site_id), _arrivals(session, edge))
+        grids = (scanner_grid(history, site_id), _arrivals(session, edge))
         here = _state_here(session, edge, site_id, signals, now)
         state = here.standing.state if here else State.NOT_ASSESSABLE
         sentences = _site_sentences(session, here, edge, scope)
@@ -62,6 +62,10 @@ def site_view(session: Session, site_id: str, scope: str | None, now: datetime) 
         signals=tuple(queue_row(s, now.date()) for s in signals),
         charts=charts,
         grids=grids,
+        topics=(
+            Link("Overview", f"/sites/{site.id}", True),
+            Link("Scanners and protocols", f"/sites/{site.id}/scanners"),
+        ),
     )
 
 
@@ -157,7 +161,8 @@ def marks_of(signals: tuple[StoredSignal, ...]) -> tuple[Mark, ...]:
     return (*raised, *decided)
 
 
-def _scanners(history: History, site_id: str) -> Grid:
+def scanner_grid(history: History, site_id: str) -> Grid:
+    """Every stratum of a site: from when to when, and how many cases."""
     rows = []
     for i, s in enumerate(history.strata):
         if s.site != site_id:
@@ -218,6 +223,7 @@ def device_view(
         signals=tuple(queue_row(s, now.date()) for s in signals),
         charts=_device_charts(session, lock_digest, signals, now.date()),
         grids=(_locks(states), _references(session, lock_digest)),
+        topics=topic_links(lock_digest, ""),
     )
 
 

@@ -77,6 +77,15 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a first use; `state` is done, next or to do."""
+
+    text: str
+    command: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class FleetView:
     """The home page."""
 
@@ -89,6 +98,7 @@ class FleetView:
     funnel: Chart | None
     strips: tuple[Strip, ...]
     balance: str
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +217,28 @@ class SignalsView:
 
 
 @dataclass(frozen=True, slots=True)
+class PeriodForm:
+    """Two date fields; the choice is in the address."""
+
+    action: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectView:
-    """A device version or a site: its state, facts, charts and tables."""
+    """A device version, a site, or one question about it: facts, charts and tables."""
 
     crumb: str
     title: str
-    state: State
+    state: State | None
     sentences: tuple[str, ...]
     facts: tuple[Fact, ...]
     signals: tuple[QueueRow, ...]
     charts: tuple[Chart, ...]
     grids: tuple[Grid, ...]
+    topics: tuple[Link, ...] = ()
+    period: PeriodForm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from tests.dashboards.conftest import Scene, scene
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.browser.visits import Visit
+
 __all__ = ["scene"]
 
 CHROMIUM = shutil.which("chromium")
@@ -71,3 +73,13 @@ def chromium() -> Iterator[Browser]:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, service: Service) -> Iterator[Visit]:
+    from tests.browser.visits import Visit
+
+    context = chromium.new_context(viewport={"width": 1260, "height": 900})
+    context.set_default_timeout(180_000)
+    yield Visit(context.new_page(), service)
+    context.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
 from typing import TYPE_CHECKING
@@ -14,74 +13,24 @@ from sqlalchemy import select
 
 from app.central.alerts.models import OutboxMail
 from tests.browser.conftest import Service
+from tests.browser.visits import Visit, drawn
+from tests.dashboards.pages_examples import paths
 from tests.support.fleet import PASSWORD
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore:.*sRGB2014.icc:ResourceWarning"),
 ]
-PATHS = (
-    "/",
-    "/signals",
-    "/signals/S-0001",
-    "/sites",
-    "/sites/H02",
-    "/devices",
-    "/balance",
-    "/reports",
-)
-# Two style sheets that plotly.js would like to insert (for maps, which we never draw).
-BLOCKED_STYLES = "Applying inline style violates"
-
-
-class Visit:
-    """A page of a person signed in, with everything it asked for and complained about."""
-
-    def __init__(self, page: Page, service: Service) -> None:
-        self.page, self.service = page, service
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._hear)
-
-    def _hear(self, message: object) -> None:
-        kind, text = message.type, message.text  # type: ignore[attr-defined]
-        if kind in {"error", "warning"} and BLOCKED_STYLES not in text:
-            self.complaints.append(text)
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.service.url + path, wait_until="load")
-        return self.page
-
-    def sign_in(self) -> None:
-        self.page.fill("#name", "quality_approver")
-        self.page.fill("#password", PASSWORD)
-        self.page.click("main button")
-
-
-@pytest.fixture
-def visit(chromium: Browser, service: Service) -> Iterator[Visit]:
-    context = chromium.new_context(viewport={"width": 1260, "height": 900})
-    context.set_default_timeout(180_000)
-    yield Visit(context.new_page(), service)
-    context.close()
-
-
-def drawn(page: Page) -> None:
-    """Wait until every live figure has been drawn."""
-    # A selector, not a function: the policy forbids to evaluate strings.
-    page.wait_for_selector("figure[data-live]:not([data-drawn])", state="detached")
 
 
 def test_every_page_asks_only_this_service_and_breaks_no_rule(visit: Visit) -> None:
     visit.open("/")
     visit.sign_in()
 
-    for path in PATHS:
+    for path in paths(visit.service.scene).values():
         drawn(visit.open(path))
 
     hosts = {urlsplit(url).netloc for url in visit.requests if not url.startswith("data:")}
@@ -122,7 +71,7 @@ def test_no_page_is_wider_than_a_narrow_screen(chromium: Browser, service: Servi
     visit.sign_in()
 
     widths = {}
-    for path in PATHS:
+    for path in paths(service.scene).values():
         widths[path] = visit.open(path).evaluate("document.documentElement.scrollWidth")
     context.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from app.central.intake import service as intake
 from app.central.references import service as references
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
-from app.contracts.window import Table
+from app.contracts.window import Table, Window
 from dashboards.render import renderers
 from dashboards.web import install
 from monitors.summaries import Cases
@@ -35,6 +36,7 @@ LAST = FIRST + timedelta(REFERENCE_DAYS + MONITORED_DAYS - 1)
 QUIET_SITE, MOVED_SITE, SILENT_SITE = "H01", "H02", "H03"
 HOSTILE = "X9</script><script>alert(1)</script>"
 A_DAY = 40
+MONTH_ENDS = (date(2026, 1, 31), date(2026, 2, 28), LAST)
 
 
 @dataclass
@@ -90,7 +92,9 @@ def play(world: World, simulated: Clock) -> None:
                 continue
             _send(edge, site, day, cases_of(rng, moved=site == MOVED_SITE and day >= CHANGE))
             if day.weekday() == 6:
-                _send_labels(edge, day - timedelta(6), rng)
+                _send_labels(edge, day - timedelta(6))
+            if day in MONTH_ENDS:
+                send_margins(edge, day.replace(day=1), day.day)
         if i == REFERENCE_DAYS + 1:
             _reference(world)
 
@@ -102,13 +106,43 @@ def _send(edge: FakeEdge, site: str, day: date, cases: Cases) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def _send_labels(edge: FakeEdge, monday: date, rng: np.random.Generator) -> None:
-    labelled = np.array([60, 40, 20])
-    positive = rng.binomial(labelled, [0.05, 0.3, 0.7])
-    key = (monday.isoformat(), "random_audit", "group-1", "v1")
-    table = Table((key,), np.array([[*labelled, *positive]]))
-    answer = edge.send(edge.window(monday, tables={"labels": table}, stream="labels"))
+def _send_labels(edge: FakeEdge, monday: date) -> None:
+    """A week's audit by two reader groups, its follow-up, and a round of the sentinel set."""
+    rng = np.random.default_rng([5, monday.toordinal(), edge.sequence])
+    labelled = np.array([40, 30, 6])
+    rows = {
+        ("random_audit", "group-1"): [*labelled, *rng.binomial(labelled, [0.05, 0.3, 0.7])],
+        ("random_audit", "group-2"): [*labelled, *rng.binomial(labelled, [0.05, 0.3, 0.7])],
+        ("follow_up", "group-1"): [0, 30, 6, 0, *rng.binomial([30, 6], [0.3, 0.7])],
+    }
+    keys = tuple((monday.isoformat(), source, group, "v1") for source, group in rows)
+    labels = Table(keys, np.array(list(rows.values())))
+    _accepted(edge, edge.window(monday, tables={"labels": labels}, stream="labels"))
+    rounds = Table(
+        tuple((monday.isoformat(), group) for group in ("", "group-1")),
+        np.array([[3, 0, 0, 0, 0, 0, 0], [0, 20, 20, 20, 1, 10, 19]]),
+    )
+    _accepted(edge, edge.window(monday, tables={"sentinel": rounds}, stream="sentinel"))
+
+
+def send_margins(edge: FakeEdge, first: date, days: int) -> None:
+    """A month's sub-groups; one level is too small to leave and is not sent."""
+    rng, rows = np.random.default_rng([6, first.toordinal(), edge.sequence]), []
+    for share in (0.5, 0.4):
+        n = int(days * A_DAY * share)
+        labelled = np.array([60, 40, 30, 20])
+        positive = rng.binomial(labelled, [0.02, 0.2, 0.5, 0.8])
+        rows.append([n, int(rng.binomial(n, 0.42)), *labelled, *positive])
+    table = Table((("sex", "F"), ("sex", "M")), np.array(rows))
+    end = datetime.combine(first + timedelta(days), time(0), tzinfo=UTC)
+    window = edge.window(first, tables={"subgroups": table}, stream="subgroups", end=end)
+    _accepted(edge, window)
+
+
+def _accepted(edge: FakeEdge, window: Window) -> None:
+    answer = edge.send(window)
     assert answer.status_code == 200, answer.text
+    assert edge.receipt(answer).windows[0].outcome == "stored", answer.text
 
 
 def _reference(world: World) -> None:
@@ -140,10 +174,9 @@ def evaluate(world: World) -> None:
         )
 
 
-@pytest.fixture(scope="module")
-def scene(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Built once a test file, on a database of its own; tests that decide use signals of theirs."""
-    folder: Path = tmp_path_factory.mktemp("scene")
+@contextmanager
+def a_scene(databases: Databases, folder: Path) -> Iterator[Scene]:
+    """The scene on a database of its own."""
     with pytest.MonkeyPatch.context() as patch, databases.copy() as engine:
         patch.setenv(clock.VARIABLE, str(folder / "clock"))
         simulated = Clock(folder / "clock")
@@ -164,3 +197,10 @@ def scene(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
         with world.sessions() as session:
             ids = tuple(s.id for s in surveillance.signals(session))
         yield Scene(world, simulated, ids)
+
+
+@pytest.fixture(scope="module")
+def scene(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Built once a test file; tests that decide use signals of theirs."""
+    with a_scene(databases, tmp_path_factory.mktemp("scene")) as made:
+        yield made

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from app.central.accounts.models import Role
 from dashboards import wording
 from dashboards.headers import HEADERS, POLICY
+from dashboards.pages import topics
 from tests.dashboards.conftest import HOSTILE, MOVED_SITE, QUIET_SITE, SILENT_SITE, Scene
 from tests.dashboards.test_templates import Page
 from tests.support.fleet import PASSWORD
@@ -17,6 +18,7 @@ from tests.support.fleet import PASSWORD
 pytestmark = pytest.mark.filterwarnings("ignore:.*sRGB2014.icc:ResourceWarning")
 WHY = "The vendor changed the edge enhancement; images were compared side by side."
 PATHS = ("/", "/signals", "/sites", "/devices", "/balance", "/reports")
+TOPICS = tuple(topics.PAGES)
 
 
 def text_of(html: str) -> str:
@@ -183,6 +185,17 @@ def test_a_site_page_shows_its_lock_its_scanner_and_its_windows(scene: Scene) ->
     assert "What happened at H02" in words
 
 
+def test_the_scanner_page_shows_versions_scores_and_what_is_missing(scene: Scene) -> None:
+    source = scene.client.get(f"/sites/{MOVED_SITE}/scanners").text
+    words = text_of(source)
+
+    assert Page(source).open == [] and "<script>alert" not in source
+    assert "1 scanner with 1 software version on record." in words
+    assert "Software versions of each scanner" in words and "4.1" in words
+    assert "Missing attributes, share of cases, last 8 weeks" in words
+    assert "Kvp 0.0 %" in words or "kVp 0.0 %" in words
+
+
 def test_a_device_page_shows_what_it_is_and_its_lock_everywhere(scene: Scene) -> None:
     words = text_of(scene.client.get(f"/devices/{scene.world.lock_digest}").text)
 
@@ -192,12 +205,95 @@ def test_a_device_page_shows_what_it_is_and_its_lock_everywhere(scene: Scene) ->
         assert f"Hospital {site}" in words
 
 
+def topic(scene: Scene, name: str, query: str = "") -> str:
+    answer = scene.client.get(f"/devices/{scene.world.lock_digest}/{name}{query}")
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_every_topic_keeps_the_rules_and_leads_to_the_others(scene: Scene, name: str) -> None:
+    source = topic(scene, name)
+
+    assert Page(source).open == []
+    assert "<script>alert" not in source
+    assert len(source.encode()) < 500_000
+    for other in TOPICS:
+        assert f'href="/devices/{scene.world.lock_digest}/{other}"' in source
+
+
+def test_performance_is_measured_on_reads_and_not_estimated_while_images_changed(
+    scene: Scene,
+) -> None:
+    words = text_of(topic(scene, "performance"))
+
+    assert re.search(r"Sensitivity 0\.\d\d \(0\.\d\d–0\.\d\d\) and specificity", words)
+    assert "measured on 760 reads, 2026-03-02 to 2026-03-18" in words
+    assert wording.NOT_ESTIMATED in words and " estimated 0" not in words
+    assert "Calibration slope" in words and "validation cohort of 16 cases" in words
+
+
+def test_without_reads_the_page_says_how_many_are_needed(scene: Scene) -> None:
+    words = text_of(topic(scene, "performance", "?first=2026-03-17&last=2026-03-18"))
+
+    assert "Performance was not measured" in words
+    assert "needs reference reads: 0 of 100" in words
+
+
+def test_subgroups_name_their_multiplicity_and_what_is_covered(scene: Scene) -> None:
+    source = topic(scene, "subgroups")
+
+    assert "Bonferroni, 2 rows" in source
+    assert "Sex: sent by all 3 sites" in text_of(source)
+    assert source.index(">F<") < source.index(">M<")
+
+
+def test_the_prevalence_may_differ_from_the_validation_cohort(scene: Scene) -> None:
+    words = text_of(topic(scene, "prevalence"))
+
+    assert "In the validation cohort 25.0 % were positive." in words
+    assert "may differ from that of the validation cohort" in words
+    assert "95 % interval" in words and "Positive predictive value" in words
+
+
+def test_reader_groups_are_compared_with_themselves(scene: Scene) -> None:
+    words = text_of(topic(scene, "annotation"))
+
+    assert "2 reader groups were compared" in words
+    assert "follow up group-1" in words and "re-scored, largest change" in words
+
+
+def test_the_lock_page_counts_every_installation(scene: Scene) -> None:
+    words = text_of(topic(scene, "lock"))
+
+    assert "Of 3 installations: 3 equal to the release." in words
+    assert "2.9e-06" in words and scene.world.lock_digest in words
+
+
+def test_the_time_line_marks_the_gap_of_the_silent_site(scene: Scene) -> None:
+    words = text_of(topic(scene, "timeline"))
+
+    assert "no data for" in words and "R-0001 approved" in words
+    assert "S-0001 noise has shifted upward" in words
+
+
+def test_a_person_of_one_site_sees_no_other_site_in_a_topic(scene: Scene) -> None:
+    scene.world.add_person("near", Role.VIEWER, QUIET_SITE)
+    browser = TestClient(scene.world.app, raise_server_exceptions=False)
+    browser.post("/sign-in", data={"name": "near", "password": PASSWORD})
+
+    for name in TOPICS:
+        text = browser.get(f"/devices/{scene.world.lock_digest}/{name}").text
+        assert "Hospital H02" not in text and "H02" not in text_of(text), name
+
+
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
         ("/signals/S-9999", "no signal S-9999"),
         ("/sites/H99", "no site H99"),
         ("/devices/none", "no device version none"),
+        ("/devices/none/lock", "no device version none"),
         ("/reports/DR-0099.pdf", "no report DR-0099"),
     ],
 )
@@ -216,15 +312,17 @@ def test_a_person_of_one_site_sees_only_that_site(scene: Scene) -> None:
     assert "S-0001" not in browser.get("/signals").text
     assert browser.get("/signals/S-0001").status_code == 404
     assert browser.get(f"/sites/{MOVED_SITE}").status_code == 404
+    assert browser.get(f"/sites/{MOVED_SITE}/scanners").status_code == 404
     home = browser.get("/").text
     assert "Hospital H01" in home and "Hospital H02" not in home
 
 
-def test_the_audit_trail_is_for_auditors(scene: Scene) -> None:
-    auditor, other = scene.browser(Role.AUDITOR), scene.client
+def test_the_audit_trail_is_for_auditors_and_quality_people(scene: Scene) -> None:
+    other = scene.browser(Role.VIEWER)
 
-    assert "surveillance:signal:raise" in auditor.get("/audit").text
-    assert 'href="/audit"' in auditor.get("/").text
+    for reader in (scene.browser(Role.AUDITOR), scene.client):
+        assert "surveillance:signal:raise" in reader.get("/audit").text
+        assert 'href="/audit"' in reader.get("/").text
     assert other.get("/audit").status_code == 403
     assert 'href="/audit"' not in other.get("/").text
 

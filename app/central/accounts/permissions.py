@@ -26,15 +26,16 @@ class Permission(StrEnum):
     APPROVE = "approve"  # the second person
     ENROL = "enrol"  # sites, codes, edges
     ADMINISTER = "administer"  # people, devices, plans
-    AUDIT = "audit"
+    AUDIT = "audit"  # read and export the trail; nobody can change it
 
 
 _READERS = {Permission.READ}
 GRANTS: dict[Role, set[Permission]] = {
     Role.VIEWER: _READERS,
     Role.ANALYST: _READERS | {Permission.ASSESS},
-    Role.QUALITY_APPROVER: _READERS | {Permission.ASSESS, Permission.REPORT, Permission.APPROVE},
-    Role.REGULATORY: _READERS | {Permission.ASSESS, Permission.REPORT},
+    Role.QUALITY_APPROVER: _READERS
+    | {Permission.ASSESS, Permission.REPORT, Permission.APPROVE, Permission.AUDIT},
+    Role.REGULATORY: _READERS | {Permission.ASSESS, Permission.REPORT, Permission.AUDIT},
     Role.SITE_ADMIN: _READERS | {Permission.ENROL},
     Role.ADMINISTRATOR: _READERS | {Permission.ENROL, Permission.ADMINISTER, Permission.APPROVE},
     Role.AUDITOR: _READERS | {Permission.AUDIT},

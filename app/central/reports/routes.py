@@ -10,7 +10,7 @@ from app.central.errors import NotAllowed
 from app.central.problems import problems
 from app.central.reports import service
 from app.central.reports.schemas import NewReport
-from app.central.reports.service import ReportView
+from app.central.reports.service import Rebuilt, ReportView
 
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 # An issued report is a record, not a page of ours: nothing in it may run.
@@ -59,6 +59,15 @@ def report_html(number: str, session: DbSession, _: Viewer) -> Response:
     """The HTML as issued."""
     report = service.issued(session, number)
     return Response(report.html, media_type="text/html; charset=utf-8", headers=SANDBOX)
+
+
+@router.post("/{number}/rebuild", response_model=Rebuilt, responses=problems(403, 404, 409))
+def rebuild_report(number: str, request: Request, session: DbSession, _: Assessor) -> Rebuilt:
+    """Make the report again from its stored evidence and compare it with what was issued."""
+    renderers = request.app.state.renderers
+    if renderers is None:
+        raise NotAllowed("this service was started without a report renderer")
+    return service.rebuild(session, number, renderer=renderers.report)
 
 
 @router.get("/{number}/evidence", response_class=Response, responses=problems(404))

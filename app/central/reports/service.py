@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.central.audit import service as audit
@@ -139,6 +140,39 @@ def issued(session: Session, number: str) -> Report:
     if report is None:
         raise NotFound(f"no report {number[:32]}")
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A report made again from its stored evidence, beside what was issued."""
+
+    number: str
+    issued_digest: str
+    pdf_digest: str
+    evidence_holds: bool
+    html_is_equal: bool
+
+    @property
+    def is_equal(self) -> bool:
+        """Every byte is as issued, and the evidence is the one that the report names."""
+        return self.evidence_holds and self.html_is_equal and self.issued_digest == self.pdf_digest
+
+
+_DRIFT_REPORT = TypeAdapter(DriftReport)
+
+
+def rebuild(session: Session, number: str, *, renderer: ReportRenderer) -> Rebuilt:
+    """Make the report again from nothing but its stored evidence, and compare."""
+    stored = issued(session, number)
+    report = _DRIFT_REPORT.validate_json(stored.evidence)
+    again = renderer.drift_report(report, stored.evidence, stored.input_digest)
+    return Rebuilt(
+        number=stored.number,
+        issued_digest=sha256(stored.pdf),
+        pdf_digest=sha256(again.pdf),
+        evidence_holds=sha256(stored.evidence) == stored.input_digest,
+        html_is_equal=again.html == stored.html,
+    )
 
 
 def _view(session: Session, report: Report) -> ReportView:

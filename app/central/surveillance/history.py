@@ -95,16 +95,29 @@ def assemble(session: Session, lock_digest: str, *, upto: date) -> Assembled:
     index = intake_repository.window_index(
         session, lock_digest, arrived_before=evaluation_instant(upto)
     )
-    edges = [fleet.get_edge(session, edge_id) for edge_id in sorted({k.edge_id for k in index})]
-    keys = {edge.id: bytes.fromhex(edge.public_key) for edge in edges}
-    decoded = DECODED.get(session, lock_digest, {k.digest: keys[k.edge_id] for k in index})
-    arrived = [Arrived(k.site_id, arrival_day(k.received_at), decoded[k.digest]) for k in index]
+    arrived = _decoded(session, lock_digest, index)
     named = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]
     return Assembled(
         history_of(layout_of(session, lock_digest), arrived),
         tuple(k.digest for k in index),
         sha256(canonical(named)),
     )
+
+
+def arrived_windows(session: Session, lock_digest: str, *, upto: date) -> list[Arrived]:
+    """The windows themselves, for what the engine does not look at: headers, sub-groups."""
+    before = evaluation_instant(upto)
+    index = intake_repository.window_index(session, lock_digest, arrived_before=before)
+    return _decoded(session, lock_digest, index)
+
+
+def _decoded(
+    session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
+) -> list[Arrived]:
+    edges = [fleet.get_edge(session, edge_id) for edge_id in sorted({k.edge_id for k in index})]
+    keys = {edge.id: bytes.fromhex(edge.public_key) for edge in edges}
+    decoded = DECODED.get(session, lock_digest, {k.digest: keys[k.edge_id] for k in index})
+    return [Arrived(k.site_id, arrival_day(k.received_at), decoded[k.digest]) for k in index]
 
 
 _LAYOUTS: dict[str, Schema] = {}

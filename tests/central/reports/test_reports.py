@@ -106,3 +106,26 @@ def test_a_period_must_be_over(world: World) -> None:
 def test_an_unknown_report_is_not_found(world: World) -> None:
     with world.sessions() as session, pytest.raises(NotFound, match="no report DR-0404"):
         service.issued(session, "DR-0404")
+
+
+def test_a_report_is_rebuilt_from_its_evidence_alone(world: World) -> None:
+    edge = world.an_edge()
+    edge.send(edge.window())
+    made = issue(world, date(2026, 3, 1), date(2026, 3, 10))
+    edge.send(edge.window(date(2026, 3, 9)))  # what arrives later changes nothing
+
+    with world.sessions() as session:
+        again = service.rebuild(session, made.number, renderer=RENDERERS.report)
+
+    assert again.is_equal and again.pdf_digest == made.pdf_digest
+
+
+def test_a_changed_byte_is_seen_when_a_report_is_rebuilt(world: World) -> None:
+    made = issue(world, date(2026, 3, 1), date(2026, 3, 10))
+    with world.sessions.begin() as session:
+        service.issued(session, made.number).pdf += b" "
+
+    with world.sessions() as session:
+        again = service.rebuild(session, made.number, renderer=RENDERERS.report)
+
+    assert not again.is_equal and again.html_is_equal and again.evidence_holds

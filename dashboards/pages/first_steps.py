@@ -1,0 +1,48 @@
+"""What an installation still needs until it watches anything: six steps, each done or not."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from app.central.fleet import service as fleet
+from app.central.fleet.models import EdgeState
+from app.central.intake import service as intake
+from app.central.references import service as references
+from app.central.references.models import ReferenceState
+from dashboards.pages.views import Step
+
+COMMANDS = (
+    ("Register a device version", "lockwatch central device register BUNDLE"),
+    ("Add a hospital", "lockwatch central site add SITE NAME"),
+    ("Make a one-time code and give it to the hospital", "lockwatch central enrol SITE DIGEST"),
+    (
+        "Compare the fingerprint by telephone and approve",
+        "lockwatch central approve EDGE --fingerprint …",
+    ),
+    ("First window received", "lockwatch edge status, at the hospital"),
+    (
+        "Propose a reference period; a second person approves it",
+        "lockwatch central reference propose DIGEST --until DAY",
+    ),
+)
+
+
+def first_steps(session: Session, scope: str | None) -> tuple[Step, ...]:
+    """The steps in order, none once all are done. The first open one is the next."""
+    edges = [e for s in fleet.sites(session, scope=scope) for e in s.edges]
+    approved = any(r.state is ReferenceState.APPROVED for r in references.views(session))
+    done = (
+        bool(fleet.device_versions(session)),
+        bool(fleet.sites(session, scope=scope)),
+        bool(edges),
+        any(e.state is not EdgeState.PENDING for e in edges),
+        any(b.stored for b in intake.balances(session, scope=scope)),
+        approved,
+    )
+    if all(done):
+        return ()
+    following = done.index(False)
+    return tuple(
+        Step(text, command, "done" if is_done else "next" if i == following else "to do")
+        for i, ((text, command), is_done) in enumerate(zip(COMMANDS, done, strict=True))
+    )

@@ -1,0 +1,142 @@
+"""Scanners and protocols of one site: most drift starts here."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.central.errors import NotFound
+from app.central.fleet import service as fleet
+from app.central.fleet.service import SiteView
+from app.central.surveillance.history import arrived_windows, history_of, layout_of
+from dashboards import evidence, filters, wording
+from dashboards.charts.spec import Chart, Lane, Mark, Span, TimeLine
+from dashboards.evidence import Period
+from dashboards.pages.subjects import reference_in_force, scanner_grid
+from dashboards.pages.views import Grid, Link, SubjectView
+from dashboards.wording import sentence_case
+from monitors.observations import History
+from monitors.schema import IntArray
+from monitors.summaries import categorical_counts, numeric_counts
+
+WEEKS_SHOWN = 8
+
+
+def scanners_view(session: Session, site_id: str, scope: str | None, now: datetime) -> SubjectView:
+    """Software versions over time, scores by scanner, missing attributes by week."""
+    site = next((s for s in fleet.sites(session, scope=scope) if s.id == site_id), None)
+    if site is None:
+        raise NotFound(f"no site {site_id[:32]}")
+    edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
+    sentences: tuple[str, ...] = (wording.NO_EDGE,)
+    charts: tuple[Chart, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    if edge is not None:
+        history = _history(session, edge.expected_lock, site_id, now)
+        scanners = {s.scanner for s in history.strata}
+        versions = {(s.scanner, s.software_version) for s in history.strata}
+        sentences = (wording.scanners_sentence(len(scanners), len(versions)), wording.SCANNERS)
+        charts = _charts(session, edge.expected_lock, history, site_id, now.date())
+        grids = (scanner_grid(history, site_id), missing_grid(history))
+    return SubjectView(
+        crumb=f"Site {site.id}",
+        title=f"Scanners and protocols, {site.name}",
+        state=None,
+        sentences=sentences,
+        facts=(),
+        signals=(),
+        charts=charts,
+        grids=grids,
+        topics=site_links(site, "scanners"),
+    )
+
+
+def site_links(site: SiteView, here: str) -> tuple[Link, ...]:
+    """The pages of a site."""
+    base = f"/sites/{site.id}"
+    return (
+        Link("Overview", base, here == ""),
+        Link("Scanners and protocols", f"{base}/scanners", here == "scanners"),
+    )
+
+
+def _history(session: Session, lock_digest: str, site_id: str, now: datetime) -> History:
+    windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
+    mine = [w for w in windows if w.site == site_id]
+    return history_of(layout_of(session, lock_digest), mine)
+
+
+def _charts(
+    session: Session, lock_digest: str, history: History, site_id: str, today: date
+) -> tuple[Chart, ...]:
+    if not len(history.cases.start):
+        return ()
+    charts: list[Chart | None] = [software_time_line(history, today)]
+    reference = reference_in_force(session, lock_digest)
+    if reference is not None:
+        since = reference.until + timedelta(1)
+        period = Period(since, today)
+        charts.append(evidence.comparison(history, "score_probability", (site_id,), period, since))
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def software_time_line(history: History, today: date) -> TimeLine:
+    """A lane a scanner, a bar where a software version was first seen."""
+    lanes = []
+    for scanner in sorted({s.scanner for s in history.strata}):
+        first: dict[str, int] = {}
+        for i, stratum in enumerate(history.strata):
+            days = history.cases.start[history.cases.stratum == i]
+            if stratum.scanner == scanner and days.size:
+                seen = first.get(stratum.software_version, int(days.min()))
+                first[stratum.software_version] = min(seen, int(days.min()))
+        marks = sorted((day, version) for version, day in first.items())
+        lanes.append(
+            Lane(scanner, tuple(Mark(date.fromordinal(d), "change", v or "?") for d, v in marks))
+        )
+    start = date.fromordinal(int(history.cases.start.min()))
+    return TimeLine(
+        title="Software versions of each scanner",
+        caption="Bars: the first day on which a software version was seen.",
+        lanes=tuple(lanes),
+        period=Span(start, today),
+    )
+
+
+def missing_grid(history: History) -> Grid:
+    """Share of cases without a value, by attribute and week."""
+    schema, cases = history.schema, history.cases
+    monday = cases.start - (cases.start - 1) % 7
+    weeks = np.unique(monday)[-WEEKS_SHOWN:]
+    rows = np.array([cases.rows[monday == week].sum(axis=0) for week in weeks], dtype=np.int64)
+    names = [*(f.name for f in schema.numeric), *(c.name for c in schema.categorical)]
+    cells: list[tuple[str, ...]] = []
+    if len(weeks):
+        numeric = numeric_counts(schema, rows)
+        parts = [numeric[:, i] for i in range(len(schema.numeric))]
+        parts += categorical_counts(schema, rows)
+        cells = [
+            (sentence_case(wording.characteristic(name)), *_shares(part))
+            for name, part in zip(names, parts, strict=True)
+        ]
+    return Grid(
+        f"Missing attributes, share of cases, last {len(weeks)} weeks",
+        ("Attribute", *(_week(int(w)) for w in weeks)),
+        tuple(cells),
+        numeric=frozenset(range(1, len(weeks) + 1)),
+        empty="No case has arrived.",
+    )
+
+
+def _shares(counts: IntArray) -> tuple[str, ...]:
+    """The last count of each row is that of cases without a value."""
+    return tuple(
+        filters.rate(float(row[-1] / row.sum())) if row.sum() else "withheld" for row in counts
+    )
+
+
+def _week(day: int) -> str:
+    year, week, _ = date.fromordinal(day).isocalendar()
+    return f"{year}-W{week:02d}"

@@ -1,0 +1,46 @@
+"""A person in Chromium, with everything the page asked for and complained about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.browser.conftest import Service
+from tests.support.fleet import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# Two style sheets that plotly.js would like to insert (for maps, which we never draw).
+BLOCKED_STYLES = "Applying inline style violates"
+
+
+class Visit:
+    """A page of a person signed in, with everything it asked for and complained about."""
+
+    def __init__(self, page: Page, service: Service) -> None:
+        self.page, self.service = page, service
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._hear)
+
+    def _hear(self, message: object) -> None:
+        kind, text = message.type, message.text  # type: ignore[attr-defined]
+        if kind in {"error", "warning"} and BLOCKED_STYLES not in text:
+            self.complaints.append(text)
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.service.url + path, wait_until="load")
+        return self.page
+
+    def sign_in(self) -> None:
+        self.page.fill("#name", "quality_approver")
+        self.page.fill("#password", PASSWORD)
+        self.page.click("main button")
+
+
+def drawn(page: Page) -> None:
+    """Wait until every live figure has been drawn."""
+    # A selector, not a function: the policy forbids to evaluate strings.
+    page.wait_for_selector("figure[data-live]:not([data-drawn])", state="detached")
