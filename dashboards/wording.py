@@ -15,6 +15,7 @@ from app.contracts.signals import Attribution, Effect, Signal
 from dashboards.charts.spec import State
 
 if TYPE_CHECKING:
+    from app.central.reports.service import Rebuilt
     from dashboards.measured import Measured, PrevalenceRow, Readers
 
 CAUTION = (
@@ -605,6 +606,24 @@ def readers_finding(row: Readers) -> str:
     if row.ratio[1] <= 1 <= row.ratio[2]:
         return "no change seen"
     return f"calls positive {'more' if row.ratio[0] > 1 else 'less'} often"
+
+
+def rebuilt(found: Rebuilt) -> str:
+    """What rebuilding a report showed."""
+    if found.is_equal:
+        return (
+            f"{found.number} was rebuilt from its stored evidence: every byte is as issued "
+            f"(PDF sha256 {found.pdf_digest})."
+        )
+    parts = [
+        *([] if found.evidence_holds else ["the stored evidence is not the one it names"]),
+        *([] if found.html_is_equal else ["the HTML differs"]),
+        *([] if found.issued_digest == found.pdf_digest else ["the PDF differs"]),
+    ]
+    return (
+        f"{found.number} was rebuilt and is not as issued: {listed(parts)}. Software versions "
+        "may have changed since; the issued files are kept as they were."
+    )
 
 
 def lock_sentence(words: Sequence[str]) -> str:

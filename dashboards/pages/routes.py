@@ -298,6 +298,19 @@ def _reports_view(session: Session, person: Person, now: Now) -> ReportsView:
     )
 
 
+@router.post("/reports/{number}/rebuild")
+def rebuild_report(
+    number: str, request: Request, session: DbSession, person: Assessor, now: Now, _: Form
+) -> Response:
+    """Rebuild and compare: the answer stands above the list."""
+    renderers = request.app.state.renderers
+    if renderers is None:
+        raise NotAllowed("this service was started without a report renderer")
+    found = reports.rebuild(session, number, renderer=renderers.report)
+    view = replace(_reports_view(session, person, now), notice=wording.rebuilt(found))
+    return page(session, person, "/reports", "reports.html", view)
+
+
 @router.get("/reports/{name}")
 def report_file(name: str, session: DbSession, _: Viewer) -> Response:
     """A report as issued: `DR-0001.pdf`, `.html` or `.json`."""

@@ -273,6 +273,7 @@ class ReportsView:
     end: str
     may_issue: bool
     error: str = ""
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

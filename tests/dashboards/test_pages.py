@@ -393,6 +393,8 @@ def test_a_report_is_issued_kept_and_read_back_as_it_was(scene: Scene) -> None:
     assert "sandbox" in html.headers["content-security-policy"]
     assert "Noise has shifted upward" in html.text and "<script" not in html.text
     assert scene.client.get("/reports/DR-0001.json").json()["number"] == "DR-0001"
+    rebuilt = text_of(scene.client.post("/reports/DR-0001/rebuild", data={}).text)
+    assert "DR-0001 was rebuilt from its stored evidence: every byte is as issued" in rebuilt
 
 
 @pytest.mark.parametrize(
@@ -419,6 +421,7 @@ def test_a_viewer_cannot_issue_a_report(scene: Scene) -> None:
 
     assert "Issue a report" not in viewer.get("/reports").text
     assert viewer.post("/reports", data={}).status_code == 403
+    assert viewer.post("/reports/DR-0001/rebuild", data={}).status_code == 403
 
 
 def test_evidentlys_report_stands_beside_ours_in_a_sandbox(scene: Scene) -> None:
