@@ -18,6 +18,7 @@ from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
 from app.edge import logs, spool, status, uplink, windows
 from app.edge.cases import versions, waiting
+from app.edge.change_control import PointKeeper
 from app.edge.deliver import Deliverer, destinations
 from app.edge.dispatch import Dispatcher
 from app.edge.http import BackOff, Centre
@@ -77,6 +78,7 @@ class Agent:
             settings.enrolment_code_file,
             _back_off(),
         )
+        self._points = PointKeeper(self._journal, self._uplink, self._lock)
         self._retention = timedelta(days=settings.retention_days)
         self._as_of: datetime | None = None
         self._caught_up = -CATCH_UP_S
@@ -115,6 +117,7 @@ class Agent:
             self._catch_up_if_due()
             self._close(identity, now, lock_changed=changed)
             self._uplink.send_due()
+            self._points.follow(identity, now)
             self._journal.do(lambda db: uplink.forget_old(db, self._retention))
         self._as_of = now
 
@@ -131,6 +134,7 @@ class Agent:
             "lock_reason": self._lock.reason,
             "known_answer_deviation": self._lock.deviation,
             "uplink": self._uplink.trouble or "fine",
+            "operating_point": self._points.status(),
             **self._journal.do(status.figures),
         }
 
