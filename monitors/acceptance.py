@@ -1,130 +1,140 @@
-"""May a new operating point go into use? Acceptance tests on cases that did not choose it.
+"""Acceptance criteria of a changed operating point, set before the data are seen.
 
-Each criterion is agreed in the change-control plan before the data are seen (FDA, Predetermined
-Change Control Plans, December 2024: "acceptance criteria"). They are tested in a fixed order and
-all must pass, so none needs an adjusted level (gatekeeping: Westfall and Krishen 2001, J. Stat.
-Plan. Inference 99, 25-40). Non-inferiority margins are shares, not percentages.
+Sensitivity and specificity by exact one-sided 97.5 % bounds. A bundle holds no scores by
+sub-group: criteria take the cases that change side as spread over sub-groups in proportion, and
+`after` shows how far every other way of spreading them could reach.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import ndtri
-from scipy.stats import binom
+from scipy.special import logit
 
-from monitors.annotation import Recalibration
-from monitors.errors import MonitorError, NotAssessable
-from monitors.proportions import clopper_pearson, newcombe
-from monitors.schema import FloatArray
-
-SLOPE_LIMITS = (0.8, 1.25)
-LARGEST_LOSS = 0.05  # of a sub-group's rate, as estimated
-LARGEST_LOSS_BOUND = 0.10  # and as its upper confidence bound allows
-LARGEST_STEP = 1.0  # of a threshold, in log odds
-LARGEST_ALERT_RATIO = 2.0
-FEWEST_DAYS = 90  # between two changes of one scope
+from monitors.prevalence import Classes
+from monitors.proportions import Interval, clopper_pearson, wilson
+from monitors.recalibration import Consequence
 
 
 @dataclass(frozen=True, slots=True)
-class Criterion:
-    """One criterion: what was found, the limit it was held to, and whether it passed."""
+class Criteria:
+    """Limits of the plan. Margins are probabilities."""
+
+    sensitivity: float  # cleared claim
+    specificity: float  # least that the plan accepts
+    margin: float = 0.03
+    largest_logit_step: float = 1.0
+    most_alerts_ratio: float = 2.0
+    subgroup_loss: float = 0.05  # of sensitivity in any sub-group
+    subgroup_specificity_loss: float = 0.05
+    subgroup_excess: float = 0.05  # by which the upper bound of a loss may exceed its limit
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One criterion: the figure, the limit it was held against, and whether it was met."""
+
+    criterion: str
+    against: str
+    figure: float
+    limit: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A sub-group at the original threshold: cases of each class, and those called right."""
 
     name: str
-    found: float
-    limit: float
-    passed: bool
+    positives: int
+    found: int
+    negatives: int
+    cleared: int
 
 
-def confirm_rate(
-    name: str, found: int, n: int, claim: float, margin: float = 0.03, confidence: float = 0.975
-) -> Criterion:
-    """The exact lower bound of `found` in `n` must reach `claim` - `margin` (one-sided)."""
-    if not (0 < claim < 1 and 0 <= margin < claim):
-        raise MonitorError(f"0 <= margin < claim < 1 expected, got {margin!r} and {claim!r}")
-    bound = float(clopper_pearson(found, n, 2 * confidence - 1).low)
-    return Criterion(name, bound, claim - margin, bound >= claim - margin)
+def bound(classes: Classes, threshold_bin: int) -> tuple[float, float]:
+    """Exact lower 97.5 % bounds of sensitivity and specificity from `threshold_bin` up."""
+    right = classes.positive[threshold_bin:].sum(), classes.negative[:threshold_bin].sum()
+    totals = classes.positive.sum(), classes.negative.sum()
+    low = clopper_pearson(np.array(right), np.array(totals), 0.95).low
+    return float(low[0]), float(low[1])
 
 
-def confirm_calibration(fit: Recalibration, confidence: float = 0.95) -> tuple[Criterion, ...]:
-    """Intercept compatible with 0; slope interval within `SLOPE_LIMITS`. Of one scope, not many."""
-    if np.ndim(fit.intercept):
-        raise MonitorError(f"calibration: one scope expected, got shape {np.shape(fit.intercept)}")
-    z = float(ndtri((1 + confidence) / 2))
-    shift, half = abs(float(fit.intercept)), z * float(fit.intercept_error)
-    reach = z * float(fit.slope_error)
-    low, high = float(fit.slope) - reach, float(fit.slope) + reach
-    return (
-        Criterion("calibration in the large", shift, half, shift <= half),
-        Criterion("calibration slope, lower", low, SLOPE_LIMITS[0], low >= SLOPE_LIMITS[0]),
-        Criterion("calibration slope, upper", high, SLOPE_LIMITS[1], high <= SLOPE_LIMITS[1]),
-    )
+def overall(
+    criteria: Criteria,
+    classes: Classes,
+    bins: tuple[int, int],
+    thresholds: tuple[float, float],
+    expected: tuple[Consequence, Consequence],
+    against: str,
+) -> Iterator[Outcome]:
+    """Criteria on the whole cohort; pairs are (before, after), `against` names the before."""
+    found, cleared = bound(classes, bins[1])
+    least, lowest = (x - criteria.margin for x in (criteria.sensitivity, criteria.specificity))
+    yield Outcome("sensitivity, lower 97.5 % bound", against, found, least, found >= least)
+    yield Outcome("specificity, lower 97.5 % bound", against, cleared, lowest, cleared >= lowest)
+    step = abs(float(logit(thresholds[1]) - logit(thresholds[0])))
+    most = criteria.largest_logit_step
+    yield Outcome("threshold step on the logit scale", against, step, most, step <= most)
+    rates = [float(e.alerts_per_1000.value) for e in expected]
+    ratio = max(rates[1] / rates[0], rates[0] / rates[1])
+    most = criteria.most_alerts_ratio
+    yield Outcome("alert rate, ratio of change", against, ratio, most, ratio <= most)
 
 
-def confirm_subgroups(
-    names: tuple[str, ...],
-    before: tuple[npt.ArrayLike, npt.ArrayLike],
-    after: tuple[npt.ArrayLike, npt.ArrayLike],
-    confidence: float = 0.95,
-) -> tuple[Criterion, ...]:
-    """No sub-group may lose more than `LARGEST_LOSS`, nor possibly `LARGEST_LOSS_BOUND`.
+def subgroups(
+    criteria: Criteria, classes: Classes, bins: tuple[int, int], groups: tuple[Group, ...]
+) -> Iterator[Outcome]:
+    """Loss of sensitivity and of specificity in each sub-group, and its upper bound."""
+    limits = {
+        "sensitivity": criteria.subgroup_loss,
+        "specificity": criteria.subgroup_specificity_loss,
+    }
+    for group in groups:
+        for name, n, right, moved, total in _sides(classes, bins, group):
+            if n == 0 or total == 0:
+                continue
+            lost = moved * (right if moved > 0 else n - right) / total
+            limit = limits[name]
+            yield Outcome(f"{name} lost", group.name, lost / n, limit, lost / n <= limit)
+            most = float(wilson(max(lost, 0.0), n).high)
+            limit += criteria.subgroup_excess
+            yield Outcome(f"{name} lost, 97.5 % bound", group.name, most, limit, most < limit)
 
-    before, after : (events, n), each (groups,), of independent cases. Newcombe's interval.
+
+def after(classes: Classes, bins: tuple[int, int], group: Group) -> dict[str, Interval]:
+    """Sensitivity and specificity of a sub-group at the new threshold.
+
+    Value: cases that change side spread in proportion. Interval: Wilson's, widened over every
+    other way to spread them.
     """
-    loss = newcombe(*before, *after, confidence)
-    value, high = np.atleast_1d(loss.value), np.atleast_1d(loss.high)
-    if value.shape != (len(names),):
-        raise MonitorError(f"sub-groups: {len(names)} expected, got {value.size}")
-    estimates = (
-        Criterion(f"{name}: loss", float(v), LARGEST_LOSS, bool(v <= LARGEST_LOSS))
-        for name, v in zip(names, value, strict=True)
-    )
-    bounds = (
-        Criterion(
-            f"{name}: loss, upper bound", float(h), LARGEST_LOSS_BOUND, bool(h < LARGEST_LOSS_BOUND)
-        )
-        for name, h in zip(names, high, strict=True)
-    )
-    return tuple(c for pair in zip(estimates, bounds, strict=True) for c in pair)
+    made = {}
+    for name, n, right, moved, total in _sides(classes, bins, group):
+        if n == 0:
+            continue
+        pool = right if moved > 0 else n - right
+        share = moved / total if total else 0.0
+        most = min(abs(moved), pool)
+        ends = sorted((right, right - np.sign(moved) * most))
+        low, high = wilson(ends[0], n).low, wilson(ends[1], n).high
+        made[name] = Interval(np.asarray((right - share * pool) / n), low, high)
+    return made
 
 
-def confirm_change(
-    old_threshold: float,
-    new_threshold: float,
-    old_alert_rate: float,
-    new_alert_rate: float,
-    days_since_last: int | None = None,
-) -> tuple[Criterion, ...]:
-    """How far a change may go: its step in log odds, the alerts it brings, its distance in time."""
-    for name, x in (("threshold", old_threshold), ("threshold", new_threshold)):
-        if not 0 < x < 1:
-            raise MonitorError(f"{name} must lie in (0, 1), got {x!r}")
-    if not (old_alert_rate > 0 and new_alert_rate >= 0):
-        raise NotAssessable("alert rate: some case flagged before the change expected")
-    step = abs(_log_odds(new_threshold) - _log_odds(old_threshold))
-    ratio = new_alert_rate / old_alert_rate
-    criteria = (
-        Criterion("step of the threshold, log odds", step, LARGEST_STEP, step <= LARGEST_STEP),
-        Criterion("alert rate, ratio", ratio, LARGEST_ALERT_RATIO, ratio <= LARGEST_ALERT_RATIO),
-    )
-    if days_since_last is None:
-        return criteria
-    late = days_since_last >= FEWEST_DAYS
-    return (*criteria, Criterion("days since the last change", days_since_last, FEWEST_DAYS, late))
+def _sides(
+    classes: Classes, bins: tuple[int, int], group: Group
+) -> Iterator[tuple[str, int, int, float, float]]:
+    """Name, cases, called right, cohort's cases lost by the move (< 0: gained), and their pool.
 
-
-def _log_odds(p: float) -> float:
-    return float(np.log(p) - np.log1p(-p))
-
-
-def chance_of_acceptance(
-    n: npt.ArrayLike, truth: float, claim: float, margin: float = 0.03, confidence: float = 0.975
-) -> FloatArray:
-    """Chance that `confirm_rate` passes with `n` cases of its class at a rate of `truth`, (...)."""
-    size = np.asarray(n, dtype=np.int64)
-    if not np.all(size >= 1):
-        raise NotAssessable("acceptance: at least 1 case expected")
-    needed = binom.isf(1 - confidence, size, claim - margin) + 1
-    return np.asarray(np.where(needed > size, 0.0, binom.sf(needed - 1, size, truth)))
+    The pool is what could be lost (all found), or gained (all missed), in the cohort.
+    """
+    before, new = bins
+    positive, negative = classes.positive, classes.negative
+    lost = float(positive[before:].sum() - positive[new:].sum())
+    pool = positive[before:].sum() if lost > 0 else positive[:before].sum()
+    yield "sensitivity", group.positives, group.found, lost, float(pool)
+    lost = float(negative[:before].sum() - negative[:new].sum())
+    pool = negative[:before].sum() if lost > 0 else negative[before:].sum()
+    yield "specificity", group.negatives, group.cleared, lost, float(pool)

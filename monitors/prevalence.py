@@ -182,6 +182,12 @@ def mlls(
     return Estimate(value, np.sqrt(target * inflation), low, high)
 
 
+def most_likely(q0: FloatArray, q1: FloatArray, current: npt.ArrayLike) -> FloatArray:
+    """Maximum-likelihood prevalence (...) of `current` (..., B) where both classes are known."""
+    arrays = (np.asarray(x, dtype=np.float64) for x in (q0, q1, current))
+    return _maximise(*np.broadcast_arrays(*arrays))
+
+
 def _mixture(q0: FloatArray, q1: FloatArray, pi: FloatArray) -> FloatArray:
     return np.asarray(q0 + pi[..., None] * (q1 - q0))
 

@@ -35,6 +35,7 @@ site = typer.Typer(help="Hospitals.", no_args_is_help=True)
 device = typer.Typer(help="Device versions.", no_args_is_help=True)
 user = typer.Typer(help="People.", no_args_is_help=True)
 reference = typer.Typer(help="Reference periods.", no_args_is_help=True)
+change_plan = typer.Typer(help="Change-control plans.", no_args_is_help=True)
 recipient = typer.Typer(help="Who is told about signals.", no_args_is_help=True)
 audit = typer.Typer(help="The audit trail.", no_args_is_help=True)
 for name, part in (
@@ -42,6 +43,7 @@ for name, part in (
     ("device", device),
     ("user", user),
     ("reference", reference),
+    ("change-plan", change_plan),
     ("recipient", recipient),
 ):
     central.add_typer(part, name=name)
@@ -306,6 +308,30 @@ def user_add(
         )
     if password_file is None:
         out.print(password)
+
+
+@change_plan.command("draft")
+def change_plan_draft(lock_digest: str, config: Config = None) -> None:
+    """Print a plan to edit, with the bounds of the cleared envelope and claims of its cohort."""
+    from app.central.fleet.service import get_device_version, manifest_of
+    from app.central.recalibration.plans import default_document
+
+    with transaction(config) as (_, session):
+        manifest = manifest_of(get_device_version(session, lock_digest))
+        out.print(default_document(manifest).model_dump_json(indent=2))
+
+
+@change_plan.command("put")
+def change_plan_put(plan: Path, by: By = "console", config: Config = None) -> None:
+    """Put a plan in force, as the next version; proposals use it from now on."""
+    from app.central.recalibration.plans import PlanDocument, put_in_force
+    from app.contracts.exchange import parse
+
+    document = parse(PlanDocument, plan.read_bytes())
+    with transaction(config) as (settings, session):
+        key = settings.receipt_key()
+        made = put_in_force(session, document, key, by=by, now=clock.now())
+        out.print(f"version {made.version}, sha256 {made.digest}")
 
 
 @recipient.command("add")

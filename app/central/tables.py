@@ -9,6 +9,7 @@ from app.central.database import Base
 from app.central.fleet import models as fleet
 from app.central.intake import models as intake
 from app.central.jobs import models as jobs
+from app.central.recalibration import models as recalibration
 from app.central.references import models as references
 from app.central.reports import models as reports
 from app.central.surveillance import models as surveillance
@@ -16,5 +17,5 @@ from app.central.surveillance import models as surveillance
 metadata = Base.metadata
 DOMAINS = (
     *(accounts, alerts, audit, fleet, intake, jobs),
-    *(references, reports, surveillance),
+    *(recalibration, references, reports, surveillance),
 )

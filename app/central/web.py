@@ -19,6 +19,7 @@ from app.central.intake.limits import Limiter
 from app.central.intake.routes import edge_router
 from app.central.intake.routes import router as intake
 from app.central.jobs.routes import router as jobs
+from app.central.recalibration.routes import router as recalibration
 from app.central.references.routes import router as references
 from app.central.renderers import Renderers
 from app.central.reports.routes import router as reports
@@ -55,7 +56,7 @@ def create_app(
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
-    for router in (jobs, audit, alerts):
+    for router in (recalibration, jobs, audit, alerts):
         app.include_router(router)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app

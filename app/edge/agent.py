@@ -20,6 +20,7 @@ from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
 from app.edge import logs, orders, page, spool, status, uplink, windows
 from app.edge.cases import versions, waiting
+from app.edge.change_control import PointKeeper
 from app.edge.deliver import Deliverer
 from app.edge.destinations import destinations
 from app.edge.dispatch import Dispatcher
@@ -87,6 +88,7 @@ class Agent:
             settings.enrolment_code_file,
             _back_off(),
         )
+        self._points = PointKeeper(self._journal, self._uplink, self._lock)
         self._retention = timedelta(days=settings.retention_days)
         self._paused = False
         self._finishing = orders.is_retired(data)
@@ -150,6 +152,7 @@ class Agent:
             self._close(identity, now, lock_changed=changed)
             if not self._paused:
                 self._uplink.send_due()
+                self._points.follow(identity, now)
             self._journal.do(lambda db: uplink.forget_old(db, self._retention))
         self._as_of = now
 
@@ -167,6 +170,7 @@ class Agent:
             "known_answer_deviation": self._lock.deviation,
             "uplink": self._uplink.trouble or "fine",
             "paused": self._paused,
+            "operating_point": self._points.status(),
             **self._journal.do(status.figures),
         }
 

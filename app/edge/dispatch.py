@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from app import clock
+from app.contracts.change_control import InUse, thresholds_for
 from app.contracts.manifest import Manifest
 from app.edge import cases
 from app.edge.destinations import addressed
@@ -32,20 +33,17 @@ RESTART_AFTER_S: Final = 2.0  # after a worker that would not even start
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The device version in use: its manifest and the journal's number for it."""
+    """The device version in use: its manifest, the journal's number for it, its operating point."""
 
     manifest: Manifest
     version: int
+    point: InUse
 
     @property
-    def thresholds(self) -> dict[str, float]:
-        """Score thresholds of the operating point in use, by stage."""
-        point = next(
-            p
-            for p in self.manifest.operating_points
-            if p.id == self.manifest.default_operating_point
-        )
-        return {t.stage: t.value for t in point.thresholds if not t.scanner_class}
+    def thresholds(self) -> dict[str, dict[str, float]]:
+        """Score thresholds by scanner class ("": any other) and stage."""
+        classes = {"", *(t.scanner_class for t in self.point.thresholds)}
+        return {name: thresholds_for(self.point.thresholds, name) for name in sorted(classes)}
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, DT, TM
 
+from app.contracts.change_control import scanner_class as class_name
+
 # Acquisition first; the study date only when nothing better is there (PS3.3 C.7.3, C.8).
 _DATES = (
     ("AcquisitionDate", "AcquisitionTime"),
@@ -46,6 +48,13 @@ _READ = [
 def read(path: Path) -> Dataset:
     """The elements above, and nothing else, of a stored object."""
     return dcmread(path, stop_before_pixels=True, force=True, specific_tags=_READ)
+
+
+def scanner_class(path: Path) -> str:
+    """The class of the scanner that made a stored object, as bounds and thresholds name it."""
+    tags = ["Manufacturer", "ManufacturerModelName"]
+    header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
+    return class_name(*(str(header.get(tag) or "").strip() for tag in tags))
 
 
 def acquired_on(header: Dataset, zone: ZoneInfo) -> date | None:

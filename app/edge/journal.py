@@ -99,6 +99,18 @@ CREATE TABLE windows (
 CREATE INDEX windows_by_state ON windows (state, epoch, sequence);
 """
 
+# Came after format 1; journals that lack it get it when they are opened.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS operating_points (
+  lock_digest TEXT NOT NULL, counter INTEGER NOT NULL,
+  point TEXT NOT NULL,             -- JSON of the signed OperatingPoint
+  payload TEXT NOT NULL,           -- SHA-256 of that
+  envelope BLOB NOT NULL,
+  effective_from INTEGER NOT NULL, applied INTEGER,  -- seconds since 1970
+  PRIMARY KEY (lock_digest, counter)
+) WITHOUT ROWID;
+"""
+
 
 class JournalRefused(AppError):
     """The journal cannot be used: another agent has it, or it is not readable."""
@@ -258,3 +270,4 @@ def _check_format(db: sqlite3.Connection) -> None:
     (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if state != "ok":
         raise sqlite3.DatabaseError("damaged pages")
+    db.executescript(_ADDED)

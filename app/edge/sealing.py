@@ -19,6 +19,7 @@ from app.contracts.signing import SigningKey
 from app.contracts.window import BALANCE, LATENCY_EDGES_S, Header, Table, encode
 from app.edge import AGENT_VERSION
 from app.edge.cases import balance, reasons
+from app.edge.operating_points import in_use
 from monitors.schema import IntArray
 
 Tables = dict[str, Table]
@@ -61,7 +62,7 @@ def seal(
 ) -> int:
     """Chain, sign and keep one window; its sequence."""
     sequence, previous = _chain(db, closing.epoch)
-    since = _midnight(start, closing.zone)
+    since, until = _midnight(start, closing.zone), _midnight(end, closing.zone)
     tables["balance"] = _balance(db, sequence, len(members) if members is not None else count)
     if stream == "cases":
         tables["reasons"] = _reasons(db)
@@ -73,10 +74,10 @@ def seal(
         previous=previous,
         stream=stream,
         start=since,
-        end=_midnight(end, closing.zone),
+        end=until,
         revision=max(_revision(db, stream, since), int(is_late)),
         lock_digest=manifest.lock_digest,
-        operating_point=manifest.default_operating_point,
+        operating_point=in_use(db, manifest, at=until).id,
         schema_digest=manifest.schema_.digest,
         agent_version=AGENT_VERSION,
         lock_state=closing.lock_state,

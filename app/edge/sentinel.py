@@ -5,9 +5,12 @@ sentinel images scored again weekly. A failed check stops inference, and nothing
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from app.contracts.change_control import InUse
+from app.contracts.manifest import Manifest
+from app.edge import operating_points
 from app.edge.cases import version_of
 from app.edge.dispatch import Dispatcher, Running
 from app.edge.http import BackOff
@@ -46,6 +49,13 @@ class Lock:
             self.back_off.failed()
         return self.state != before
 
+    def use(self, point: InUse) -> None:
+        """Score the next studies at another operating point; the study under way keeps its own."""
+        if self.running is not None:
+            self.running = replace(self.running, point=point)
+            if self.state == HOLDS:
+                self.dispatcher.open_for(self.running)
+
     def score_sentinels_if_due(self, today: int) -> bool:
         """Score the fixed images again once a week; True when the state has changed."""
         if self.state != HOLDS or self.running is None:
@@ -72,7 +82,7 @@ class Lock:
         if "broken" in reply:
             return self._break(str(reply["broken"]))
         manifest, self.deviation = reply["manifest"], float(reply["deviation"])
-        self.running = self.journal.do(lambda db: Running(manifest, version_of(db, manifest)))
+        self.running = self.journal.do(lambda db: _running(db, manifest))
         self.journal.do(lambda db: set_meta(db, "lock_digest", manifest.lock_digest))
         if self.deviation > manifest.known_answers.tolerance:
             return self._break("known_answers")
@@ -98,6 +108,10 @@ class Lock:
             "INSERT INTO rounds (version, day, deviation) VALUES (?, ?, ?)",
             (self.running.version, day, deviation),
         )
+
+
+def _running(db: sqlite3.Connection, manifest: Manifest) -> Running:
+    return Running(manifest, version_of(db, manifest), operating_points.in_use(db, manifest))
 
 
 def known_lock_digest(db: sqlite3.Connection) -> str:

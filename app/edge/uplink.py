@@ -35,6 +35,7 @@ PERMANENT = {409: "other_content_known", 413: "too_large", 422: "not_understood"
 PAUSING = (401, 403)
 SENDING = ("active", "suspended")  # what a suspended edge sends is quarantined, not refused
 PAUSE_S = 30.0
+NO_CONTENT = 204
 
 
 class EnrolmentRefused(AppError):
@@ -88,6 +89,7 @@ class Uplink:
     back_off: BackOff = field(default_factory=BackOff)
     trouble: str = ""  # the last thing that went wrong, in a closed word
     clock_offset: timedelta | None = None  # the centre's clock minus ours
+    offered: str | None = None  # the newest operating point that the centre has for us
 
     def identity(self) -> Identity | None:
         """Who we are to the centre, if it has told us."""
@@ -137,6 +139,17 @@ class Uplink:
         answer = self._ask("GET", "/edge/v1/receipt", edge_id=identity.edge_id)
         if answer is not None and answer.status == 200:
             self._accept(identity, answer.body, asked)
+
+    def operating_point(self, after: int) -> bytes | None:
+        """The signed operating point that follows counter `after`, if there is one."""
+        identity = self.identity()
+        if identity is None or not self.back_off.is_over:
+            return None
+        path = f"/edge/v1/operating-points/{after}"
+        answer = self._ask("GET", path, edge_id=identity.edge_id)
+        if answer is None or answer.status == NO_CONTENT or not self._is_fine(answer):
+            return None
+        return answer.body
 
     def _may_send(self, identity: Identity) -> bool:
         fresh = self.refresh(identity)
@@ -200,7 +213,7 @@ class Uplink:
             self._begin_epoch(identity)
             return None
         self.back_off.succeeded()
-        self.trouble = ""
+        self.trouble, self.offered = "", receipt.operating_point
         return receipt
 
     def _begin_epoch(self, identity: Identity) -> None:

@@ -40,12 +40,13 @@ def page(
 
 
 def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
-    """The six words; only those whose pages the person may see."""
+    """The words; only those whose pages the person may see."""
     words = [
         ("Fleet", "/"),
         (f"Signals ({waiting})", "/signals"),
         ("Devices", "/devices"),
         ("Sites", "/sites"),
+        ("Recalibrations", "/recalibrations"),
         ("Reports", "/reports"),
     ]
     if Permission.AUDIT in GRANTS[person.role]:

@@ -46,6 +46,8 @@ class PeerCentre:
     nonces: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    points: list[bytes] = field(default_factory=list)  # signed operating points, counter 1 first
+    offers: str | None = None
     url: str = ""
     lock: Any = field(default_factory=threading.Lock)
 
@@ -74,6 +76,9 @@ class PeerCentre:
             case "/edge/v1/epoch":
                 self.epoch = json.loads(content)["epoch"]
                 return 200, self._told()
+            case _ if path.startswith("/edge/v1/operating-points/"):
+                following = self.points[int(path.rpartition("/")[2]) :]
+                return (200, following[0]) if following else (204, b"")
             case "/edge/v1/windows":
                 return self._take_in(content)
         return 200, self._receipt([])
@@ -133,7 +138,7 @@ class PeerCentre:
                 for w, o in about
             ],
             "release_counter": 1,
-            "operating_point": None,
+            "operating_point": self.offers,
             "audit_head": "00" * 32,
             "at": clock.now().isoformat(),
         }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from monitors.acceptance import (
+from monitors.confirmation import (
     chance_of_acceptance,
     confirm_calibration,
     confirm_change,

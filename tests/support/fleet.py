@@ -48,7 +48,14 @@ SCANNER = ("scanner-1", "ACME", "BX-2", "4.1", "chest_pa")
 class World:
     """The service on a database, with people; sites and edges are added as needed."""
 
-    def __init__(self, folder: Path, bind: Engine | Connection, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bind: Engine | Connection,
+        *,
+        manifest: Manifest | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = CentralSettings(
             data_dir=folder / "central",
             base_url="http://testserver",
@@ -61,7 +68,7 @@ class World:
         self.sessions = session_factory(bind)
         self.app = create_app(self.settings, bind)
         self.client = TestClient(self.app, raise_server_exceptions=False)
-        self.manifest: Manifest = a_manifest()
+        self.manifest: Manifest = manifest or a_manifest()
         with self.sessions.begin() as session:
             fleet.register_device(
                 session,

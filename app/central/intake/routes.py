@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.central.accounts.permissions import Anyone, Now, Viewer
 from app.central.body import limited_body
@@ -17,6 +17,7 @@ from app.central.intake.authentication import authenticate
 from app.central.intake.schemas import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
 from app.central.intake.service import ArrivalView, EdgeBalance
 from app.central.problems import problems, refusal
+from app.central.recalibration import releases
 from app.contracts.exchange import parse
 from app.contracts.window import WINDOW_LIMIT
 from app.errors import AppError
@@ -25,6 +26,7 @@ edge_router = APIRouter(prefix="/edge/v1", tags=["edge"])
 router = APIRouter(prefix="/api/v1", tags=["intake"])
 RECEIPT = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
 OCTETS = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+Counter = Annotated[int, Path(ge=0, lt=1 << 31)]
 Content = Annotated[bytes, Depends(limited_body(WINDOW_LIMIT))]
 
 
@@ -102,14 +104,14 @@ def own_receipt(request: Request, edge: CallingEdge, session: DbSession, now: No
 
 
 @edge_router.get(
-    "/operating-point",
+    "/operating-points/{counter}",
     response_class=Response,
-    status_code=204,
-    responses=problems(401, 429),
+    responses={200: {"content": RECEIPT}, 204: {"description": "None"}, **problems(401, 429)},
 )
-def own_operating_point(_: CallingEdge) -> Response:
-    """The operating point waiting for the calling edge: none is, since none can be issued yet."""
-    return Response(status_code=204)
+def own_operating_point(counter: Counter, edge: CallingEdge, session: DbSession) -> Response:
+    """The signed operating point that follows `counter` at the calling edge's site."""
+    found = releases.following(session, edge, counter)
+    return Response(status_code=204) if found is None else _receipt(found)
 
 
 @router.get("/balances", response_model=list[EdgeBalance])

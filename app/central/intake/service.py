@@ -29,6 +29,7 @@ from app.central.intake.models import (
     StoredWindow,
 )
 from app.central.intake.plausibility import Finding, implausible
+from app.central.recalibration.releases import offered
 from app.contracts.exchange import RECEIPT_TYPE, Receipt, WindowReceipt
 from app.contracts.signing import SigningKey, seal, sha256
 from app.contracts.window import BALANCE, Header, Window, decode, read_header
@@ -303,6 +304,7 @@ def receipt(
         gaps=gaps[:GAPS_SHOWN],
         windows=windows,
         release_counter=edge.release_counter,
+        operating_point=offered(session, edge),
         audit_head=audit.head(session),
         at=now,
     )

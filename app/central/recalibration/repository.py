@@ -1,0 +1,74 @@
+"""Queries on plans, proposals and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.central.intake.models import StoredWindow
+from app.central.recalibration.models import (
+    ChangePlan,
+    PointRelease,
+    Proposal,
+    ProposalDecision,
+)
+
+
+def newest_plan(session: Session, lock_digest: str, *, lock: bool = False) -> ChangePlan | None:
+    """The plan in force."""
+    query = select(ChangePlan).where(ChangePlan.lock_digest == lock_digest)
+    query = query.order_by(ChangePlan.version.desc()).limit(1)
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def find_proposal(session: Session, proposal_id: str, *, lock: bool = False) -> Proposal | None:
+    """The proposal of that number."""
+    return session.get(Proposal, proposal_id, with_for_update=lock)
+
+
+def proposals(session: Session, *, limit: int = 200) -> Sequence[Proposal]:
+    """Proposals, newest first."""
+    order = Proposal.proposed_at.desc(), Proposal.id.desc()
+    return session.scalars(select(Proposal).order_by(*order).limit(limit)).all()
+
+
+def decisions(session: Session, proposal_id: str) -> Sequence[ProposalDecision]:
+    """Signatures under a proposal, oldest first."""
+    query = select(ProposalDecision).where(ProposalDecision.proposal_id == proposal_id)
+    return session.scalars(query.order_by(ProposalDecision.decided_at)).all()
+
+
+def find_release(session: Session, point_id: str) -> PointRelease | None:
+    """The release of that operating point."""
+    return session.get(PointRelease, point_id)
+
+
+def releases(session: Session, lock_digest: str, site_id: str) -> Sequence[PointRelease]:
+    """Every release to one site, oldest first."""
+    query = select(PointRelease).where(
+        PointRelease.lock_digest == lock_digest, PointRelease.site_id == site_id
+    )
+    return session.scalars(query.order_by(PointRelease.counter)).all()
+
+
+def releases_of(session: Session, proposal_id: str) -> Sequence[PointRelease]:
+    """Every release of one proposal, oldest first."""
+    query = select(PointRelease).where(PointRelease.proposal_id == proposal_id)
+    return session.scalars(query.order_by(PointRelease.released_at, PointRelease.id)).all()
+
+
+def newest_release(session: Session, lock_digest: str, site_id: str) -> PointRelease | None:
+    """What the site should be using, if anything but the cleared operating point."""
+    found = releases(session, lock_digest, site_id)
+    return found[-1] if found else None
+
+
+def newest_windows(session: Session, lock_digest: str, site_id: str, n: int = 64) -> list[bytes]:
+    """Exact bytes of a site's newest case windows, newest end first."""
+    w = StoredWindow
+    query = select(w.raw).where(
+        w.lock_digest == lock_digest, w.site_id == site_id, w.stream == "cases"
+    )
+    return list(session.scalars(query.order_by(w.end.desc(), w.received_at.desc()).limit(n)))

@@ -1,0 +1,245 @@
+"""The change-control record of one proposal in sections and tables: page, dossier and notices.
+
+Everything comes from the frozen document, its signatures and its releases; nothing is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.central.plain import plain
+from app.central.recalibration.models import ProposalAction
+from app.central.recalibration.releases import ReleaseView
+from app.central.recalibration.service import ProposalView
+from app.contracts.signing import canonical
+from dashboards import filters
+from dashboards.pages.views import Fact, Grid
+from dashboards.reports.document import report_html, report_pdf
+from dashboards.reports.views import ReportView, Section
+
+FIGURES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "alerts_per_1000": "Alerts per 1,000",
+    "missed_per_1000": "Missed positives per 1,000",
+}
+CORRECTION = (
+    "A change of the operating point at a site may be a correction. A person decides which of the "
+    "two applies and completes what is left open; lockwatch does not decide reportability."
+)
+
+
+def dossier(view: ProposalView) -> ReportView:
+    """The whole story: trigger, data, protocol run, acceptance, signatures, release, notice."""
+    d = view.document
+    sections = (
+        Section("Outcome", (_outcome(view), d["statement"]), grids=reasons_grids(view)),
+        Section("Trigger and data", (d["prevalence"]["statement"],), facts=evidence_facts(view)),
+        Section("Change", grids=(consequence_grid(view), scanner_grid(view), subgroup_grid(view))),
+        Section("Acceptance criteria", grids=(acceptance_grid(view),)),
+        Section("Traceability", grids=(traceability_grid(view),)),
+        Section("Signatures", grids=(signature_grid(view),)),
+        Section("Releases", grids=(release_grid(view),)),
+        Section("User notice", tuple(notice(view, r) for r in view.releases)),
+        Section("Correction and removal", (CORRECTION,), facts=correction_facts(view)),
+    )
+    return ReportView(
+        number=view.id,
+        title="Recalibration record",
+        status=view.state.value,
+        digest=view.digest,
+        cover=cover(view),
+        sections=sections,
+    )
+
+
+def dossier_pdf(view: ProposalView) -> bytes:
+    """The dossier as PDF/A with the record embedded; the same record gives the same bytes."""
+    report = dossier(view)
+    evidence = canonical(plain(view))
+    return report_pdf(report, report_html(report), evidence, view.proposed_at)
+
+
+def _outcome(view: ProposalView) -> str:
+    plan = view.document["plan"]
+    return (
+        f"{view.id} under {plan['title']} version {plan['version']} ({plan['authorisation']}) is "
+        f"{view.state.value}."
+    )
+
+
+def cover(view: ProposalView) -> tuple[Fact, ...]:
+    """What the record is about."""
+    d = view.document
+    return (
+        Fact("Device", f"{d['device']} {d['version']}"),
+        Fact("UDI-DI", d["udi_di"]),
+        Fact("Lock digest", d["lock_digest"], True),
+        Fact("Weights before", d["weights"]["before"], True),
+        Fact("Weights after", d["weights"]["after"], True),
+        Fact("Sites", ", ".join(view.sites)),
+        Fact("Signal", view.signal_id, href=f"/signals/{view.signal_id}"),
+        Fact("Policy", policy(d["policy"])),
+        Fact("Plan", f"sha256 {d['plan']['digest']}", True),
+        Fact("Record", f"sha256 {view.digest}", True),
+    )
+
+
+def policy(asked: Mapping[str, Any]) -> str:
+    """A policy in words."""
+    floor = f", sensitivity at least {asked['floor']:.0%}" if asked["floor"] else ""
+    return f"hold {asked['held'].replace('_', ' ')} at {asked['target']:.3g}{floor}"
+
+
+def evidence_facts(view: ProposalView) -> tuple[Fact, ...]:
+    """Evidence by digest, and the gate's figures."""
+    e, g = view.document["evidence"], view.document["gate"]
+    return (
+        Fact("Since", view.document["since"]),
+        Fact("Cases before, since", f"{e['cases_before']}, {e['cases_since']}"),
+        Fact("Audit labels", str(g["labels"])),
+        Fact("Lack of fit to a mixture", f"p {g['mixture_p']:.3g}, {g['mixture_residual']:.3g}"),
+        Fact("Evaluation", e["evaluation"] or "none", True),
+        Fact("Windows", e["windows"], True),
+        Fact("Reference", e["reference"], True),
+        Fact("Audit head", e["audit_head"], True),
+    )
+
+
+def reasons_grids(view: ProposalView) -> tuple[Grid, ...]:
+    """Why it was refused, and what would change that; nothing where it was not."""
+    rows = tuple((r["found"], r["would_change"]) for r in view.document["reasons"])
+    return (Grid("Refused because", ("Found", "What would change it"), rows),) if rows else ()
+
+
+def consequence_grid(view: ProposalView) -> Grid:
+    """Every figure at the original, the last and the new operating point."""
+    found = view.document.get("consequences", {})
+    rows = tuple(
+        (text, *(interval(c[name]) for c in found.values())) for name, text in FIGURES.items()
+    )
+    columns = ("Expected at the present prevalence", *found)
+    return Grid("Before and after, with 95 % intervals", columns, rows if found else ())
+
+
+def scanner_grid(view: ProposalView) -> Grid:
+    """Each scanner by its own scores."""
+    rows = tuple(
+        (
+            f"{r['site']} {r['scanner']}",
+            str(r["cases"]),
+            f"{r['old']:.4g} → {r['new']:.4g}",
+            *(interval(r[when]["ppv"]) if when in r else "too few cases" for when in BOTH),
+            *(interval(r[w]["alerts_per_1000"]) if w in r else "–" for w in BOTH),
+        )
+        for r in view.document.get("scanners", ())
+    )
+    columns = ("Scanner", "Cases", "Threshold", "PPV before", "PPV after", "Alerts", "Alerts after")
+    return Grid("By scanner", columns, rows)
+
+
+BOTH = ("before", "after")
+
+
+def subgroup_grid(view: ProposalView) -> Grid:
+    """Each sub-group of the cohort, before and after."""
+    rows = tuple(
+        (
+            r["name"],
+            str(r["positives"]),
+            *(interval(r[when].get("sensitivity")) for when in BOTH),
+            *(interval(r[when].get("specificity")) for when in BOTH),
+        )
+        for r in view.document.get("subgroups", ())
+    )
+    columns = ("Sub-group", "Positives", "Sensitivity", "after", "Specificity", "after")
+    return Grid("By sub-group, against the original version", columns, rows)
+
+
+def acceptance_grid(view: ProposalView) -> Grid:
+    """Every criterion with its figure and its limit."""
+    rows = tuple(
+        (
+            o["criterion"],
+            o["against"],
+            f"{o['figure']:.4g}",
+            f"{o['limit']:.4g}",
+            "met" if o["met"] else "NOT MET",
+        )
+        for o in view.document.get("acceptance", ())
+    )
+    return Grid("Acceptance criteria", ("Criterion", "Against", "Figure", "Limit", "Result"), rows)
+
+
+def traceability_grid(view: ProposalView) -> Grid:
+    """Modification by the components of the modification protocol."""
+    names = tuple(view.document["traceability"][0])
+    rows = tuple(tuple(t[name] for name in names) for t in view.document["traceability"])
+    return Grid("Traceability", tuple(n.replace("_", " ").capitalize() for n in names), rows)
+
+
+def signature_grid(view: ProposalView) -> Grid:
+    """Signatures with name, time and meaning."""
+    rows = tuple(
+        (d.printed_name, filters.instant(d.decided_at), d.meaning, d.reason) for d in view.decisions
+    )
+    return Grid("Signatures", ("Signed by", "At", "Meaning", "Reason"), rows)
+
+
+def release_grid(view: ProposalView) -> Grid:
+    """Stages of the roll-out."""
+    rows = tuple(
+        (
+            r.id,
+            r.site_id,
+            "roll-back" if r.is_rollback else "release",
+            ", ".join(f"{t.stage} ≥ {t.value:.4g}" for t in r.thresholds),
+            filters.instant(r.effective_from),
+            r.rollback_to,
+            r.printed_name,
+            "in use" if r.reported else "not reported yet",
+        )
+        for r in view.releases
+    )
+    columns = ("Operating point", "Site", "Kind", "Threshold", "Effective from", "Back to")
+    return Grid("Releases", (*columns, "Signed by", "Edge"), rows, empty="Nothing is released.")
+
+
+def notice(view: ProposalView, release: ReleaseView) -> str:
+    """What the users of one site are told."""
+    d = view.document
+    figures = d["consequences"]["original" if release.is_rollback else "new"]
+    threshold = ", ".join(f"{t.value:.4g}" for t in release.thresholds)
+    return (
+        f"{release.site_id}, from {filters.instant(release.effective_from)}: {d['plan']['notice']} "
+        f"{d['device']} {d['version']} flags from {threshold} on (operating point {release.id}). "
+        f"Expected at your prevalence: sensitivity {interval(figures['sensitivity'])}, PPV "
+        f"{interval(figures['ppv'])}, {interval(figures['alerts_per_1000'])} alerts per 1,000 "
+        f"cases. To go back: operating point {release.rollback_to}."
+    )
+
+
+def correction_facts(view: ProposalView) -> tuple[Fact, ...]:
+    """Data for 21 CFR 806.10 (report) or 806.20 (record); what only a person knows is left open."""
+    d = view.document
+    approval = [s for s in view.decisions if s.action is ProposalAction.APPROVE]
+    return (
+        Fact("Device, UDI-DI", f"{d['device']} {d['version']}, {d['udi_di']}"),
+        Fact("Event and action", f"{_outcome(view)} {d['prevalence']['statement']}"),
+        Fact("Consignees", ", ".join(sorted({r.site_id for r in view.releases})) or "none yet"),
+        Fact("Initiated", filters.instant(view.releases[0].released_at) if view.releases else "–"),
+        Fact("Communications", f"{len(view.releases)} user notices, above"),
+        Fact("Justification", approval[0].reason if approval else "to be given by a person"),
+        Fact("Reviewed by", approval[0].printed_name if approval else "to be given by a person"),
+        Fact("806.10 or 806.20, injuries, report numbers", "to be given by a person"),
+    )
+
+
+def interval(x: Mapping[str, float] | None) -> str:
+    """Value and interval with three significant digits; numbers above 1 are counts per 1,000."""
+    if x is None:
+        return "not estimable"
+    return f"{x['value']:.3g} ({x['low']:.3g} to {x['high']:.3g})"
