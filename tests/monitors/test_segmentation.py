@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from monitors.agreement import fleiss_kappa
+from monitors.annotation import recalibrate
 from monitors.confirmation import (
     chance_of_acceptance,
     confirm_calibration,
@@ -13,8 +15,6 @@ from monitors.confirmation import (
     confirm_rate,
     confirm_subgroups,
 )
-from monitors.agreement import fleiss_kappa
-from monitors.annotation import recalibrate
 from monitors.errors import MonitorError, NotAssessable
 from monitors.means import baseline
 from monitors.performance import Audit, classes_of
