@@ -11,6 +11,7 @@ plausibility, stores, updates the cursor and signs a receipt. HTTP is on neither
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from statistics import median
 from time import perf_counter
 
 import psycopg
+import structlog
 
 TURN = 50
 BAR = 0.5
@@ -30,6 +32,7 @@ def main() -> None:
     given.add_argument("--windows", type=int, default=400)
     given.add_argument("--edges", type=int, default=10)
     options = given.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with tempfile.TemporaryDirectory(prefix="lw-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -1,8 +1,8 @@
 """Watch the fleet itself: locks that do not hold, edges that are silent, late or starved.
 
 These are a family of signals of their own, with a source that names the episode: each is
-raised once. Mayo's and others' experience is that lost routing is the commonest failure
-(medical.md 4.1), so a site that still talks but sees far fewer studies is told, too.
+raised once. Lost routing is the commonest failure of such devices in use, so a site that still
+talks but sees far fewer studies is told, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.central.fleet import repository
 from app.central.fleet.models import Edge, EdgeState
 from app.central.intake import repository as intake_repository
+from app.central.surveillance import repository as surveillance_repository
 from app.central.surveillance.service import Announce, raise_event
 from app.contracts.disclosure import DEFAULT
 
@@ -75,9 +76,15 @@ def traffic(session: Session, edge: Edge, now: datetime) -> Iterator[Concern]:
     last = intake_repository.last_window(session, edge.id) or approved
     if now - last > LATE_AFTER:
         yield Concern(f"lateness:{edge.id}:{last.isoformat()}", "lateness", "data_quality")
-    elif _is_starved(session, edge.id, now):
+    elif _is_starved(session, edge.id, now) and not _is_told(session, edge.id, now):
         year, week, _ = now.isocalendar()
         yield Concern(f"routing:{edge.id}:{year}-{week}", "routing", "data_quality")
+
+
+def _is_told(session: Session, edge_id: str, now: datetime) -> bool:
+    """A fall lasts as one episode until every week it is measured against lies within it."""
+    since = now - (WEEKS_BEFORE + 1) * WEEK
+    return surveillance_repository.has_raised(session, f"routing:{edge_id}:", since)
 
 
 def _is_starved(session: Session, edge_id: str, now: datetime) -> bool:

@@ -244,10 +244,10 @@ def test_a_silent_edge_raises_one_signal_a_silence(world: World, simulated_clock
     assert len(raised(world)) == 2
 
 
-def days_of_cases(edge: FakeEdge, clock_: Clock, counts: list[int]) -> None:
-    """A window a day of so many cases each, from the first to the tenth week of the year."""
+def days_of_cases(edge: FakeEdge, clock_: Clock, counts: list[int], start: int = 0) -> None:
+    """A window a day of so many cases each, from the first Monday of the year or `start` later."""
     rng = np.random.default_rng(1)
-    for i, n in enumerate(counts):
+    for i, n in enumerate(counts, start):
         day = date(2026, 1, 5) + timedelta(days=i)
         clock_.set(datetime(2026, 1, 5, 3, tzinfo=UTC) + timedelta(days=i + 1))
         assert edge.send(edge.window(day, cases=a_day(rng, n=n))).status_code == 200
@@ -270,6 +270,23 @@ def test_a_week_with_fewer_than_half_the_studies_is_told(
 
     assert raised(world) == events
     assert raised(world) == events
+
+
+def test_a_fall_that_lasts_is_one_signal_and_another_fall_after_it_a_second(
+    world: World, simulated_clock: Clock
+) -> None:
+    edge = world.an_edge()
+    told = []
+
+    days_of_cases(edge, simulated_clock, [100] * 28 + [25] * 7)
+    told.append(len(raised(world)))
+    for start in (35, 42, 49, 56, 63):  # the fall lasts
+        days_of_cases(edge, simulated_clock, [25] * 7, start)
+        told.append(len(raised(world)))
+    days_of_cases(edge, simulated_clock, [12] * 7, 70)
+    told.append(len(raised(world)))
+
+    assert told == [1, 1, 1, 1, 1, 1, 2]
 
 
 def test_half_of_a_small_number_is_no_surprise(world: World, simulated_clock: Clock) -> None:
