@@ -186,7 +186,7 @@ DUTY = (
     "duty does not apply, its time may be running."
 )
 READ_HERE = "read on the signal's page"
-NOT_AWARE = "Nobody has recorded awareness; no time has begun."
+NOT_AWARE = "Nobody has recorded awareness yet."
 NOT_ASSESSED = "Nobody has assessed the duty to report yet."
 CLOCK_STATES = {
     "possible": "not assessed, may be running",
@@ -678,7 +678,7 @@ def signals_sentence(n: int, only_open: bool) -> str:
 def due(day: date | None, days_left: int | None, starts_with: str) -> str:
     """When a time ends, counted from today."""
     if day is None or days_left is None:
-        return f"not begun, counts from {starts_with}"
+        return f"no date yet, counts from {starts_with}"
     if days_left == 0:
         return f"{day.isoformat()}, today"
     away = count(abs(days_left), "day")

@@ -36,7 +36,7 @@ def test_times_run_from_recorded_awareness_and_nothing_is_decided(scene: Scene) 
     scene.client.post(f"{PAGE}/awareness", data={"how": "read the <mail>"})
     page = scene.client.get(PAGE).text
 
-    assert wording.NOT_AWARE in before and "not begun, counts from awareness" in before
+    assert wording.NOT_AWARE in before and "no date yet, counts from awareness" in before
     words = text_of(page)
     assert "has been aware since" in words and "read the &lt;mail&gt;" in words
     assert ", in 15 days" in words and ", in 2 days" in words
