@@ -45,7 +45,7 @@ def duty_view(
         aware=tuple(wording.aware(a.person, a.aware_at, a.how) for a in known.awareness),
         clocks=Grid(
             f"Times to report, in days of {zone}",
-            ("Duty", "Applies to", "Assessment", "Due"),
+            ("Duty", "Due", "Assessment", "Applies to"),
             tuple(_clock_row(c) for c in known.clocks),
         ),
         assessed=tuple(
@@ -68,7 +68,7 @@ def _clock_row(clock: ClockView) -> tuple[str, ...]:
     said += f" ({clock.submission})" if clock.submission else ""
     due = wording.due(clock.due_on, clock.days_left, clock.starts_with.value)
     shown = "–" if clock.state in {ClockState.RULED_OUT, ClockState.MET} else due
-    return clock.obligation.value, clock.trigger, said, shown
+    return clock.obligation.value, shown, said, clock.trigger
 
 
 @router.post("/signals/{signal_id}/awareness")
