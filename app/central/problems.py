@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError
@@ -65,6 +65,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def plain(_: Request, error: HTTPException) -> JSONResponse:
         return problem(error.status_code, str(error.detail), str(error.detail))
+
+    @app.exception_handler(DataError)
+    def not_storable(_: Request, error: DataError) -> JSONResponse:
+        # What no column can hold: a NUL in a text, a number beyond its type.
+        log.warning("request.not_storable", kind=type(error.orig).__name__)
+        return problem(422, "Not usable", "the request holds a value that cannot be stored")
 
     @app.exception_handler(DBAPIError)
     def unavailable(request: Request, error: DBAPIError) -> JSONResponse:

@@ -48,7 +48,8 @@ def claim_mail(session: Session, now: datetime, lease: timedelta) -> OutboxMail 
     )
     return session.scalars(
         update(OutboxMail)
-        .where(OutboxMail.id.in_(oldest.scalar_subquery()))
+        # "=", not "IN": a sub-select under IN may run again for each row and lock another one.
+        .where(OutboxMail.id == oldest.scalar_subquery())
         .values(
             state=MailState.SENDING,
             attempts=OutboxMail.attempts + 1,

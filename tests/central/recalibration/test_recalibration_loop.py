@@ -32,6 +32,8 @@ from tests.conftest import Clock
 from tests.contracts.examples import a_manifest
 from tests.support.fleet import PASSWORD, FakeEdge, World
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*sRGB2014.icc:ResourceWarning")
+
 NEGATIVE, POSITIVE = np.array([0.72, 0.16, 0.09, 0.03]), np.array([0.02, 0.08, 0.30, 0.60])
 EDGES = [0.0, 0.125, 0.25, 0.5, 1.0]
 CHANGE, UNTIL = date(2026, 2, 20), date(2026, 2, 14)
