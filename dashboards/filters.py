@@ -22,9 +22,16 @@ def score(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
-def interval(bounds: tuple[float, float] | None) -> str:
-    """`0.12 to 0.31`, three significant digits."""
-    return MISSING if bounds is None else f"{bounds[0]:.3g} to {bounds[1]:.3g}"
+def effect(value: float) -> str:
+    """Two significant digits."""
+    return wording.beside(value, value)
+
+
+def interval(bounds: tuple[float, float] | None, value: float) -> str:
+    """`0.12 to 0.31`, with the decimals of the effect `value` that it belongs to."""
+    if bounds is None:
+        return MISSING
+    return " to ".join(wording.beside(bound, value) for bound in bounds)
 
 
 def significant(value: float | None) -> str:
@@ -60,6 +67,7 @@ def drawn(chart: spec.Chart) -> Markup:
 FILTERS = {
     "rate": rate,
     "score": score,
+    "effect": effect,
     "interval": interval,
     "significant": significant,
     "whole": whole,

@@ -6,6 +6,7 @@ statistics; counts come from one partition of the fleet, so that they add up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -180,6 +181,20 @@ VERDICTS = {
     "leave_open": "inconclusive",
     "reopen": "reopened",
 }
+DUTY = (
+    "Whether anything must be reported is decided by a person. Until someone has signed that a "
+    "duty does not apply, its time may be running."
+)
+READ_HERE = "read on the signal's page"
+NOT_AWARE = "Nobody has recorded awareness yet."
+NOT_ASSESSED = "Nobody has assessed the duty to report yet."
+CLOCK_STATES = {
+    "possible": "not assessed, may be running",
+    "running": "applies, running",
+    "ruled_out": "held not to apply",
+    "met": "applies, met",
+}
+DUTY_INCOMPLETE = "Assessment: facts, and for every duty an answer and a reason, are needed."
 TAKEN = "Assessment started."
 DECIDED = "This signal has been decided; nothing waits."
 STATES = {
@@ -359,16 +374,21 @@ def _seen(signal: Signal) -> tuple[str, ...]:
 def effect_sentence(effect: Effect) -> str:
     """How far one characteristic moved, with its interval."""
     verb = "rose" if effect.effect > 0 else "fell"
-    low, high = sorted(abs(v) for v in effect.interval)
     crosses = effect.interval[0] * effect.interval[1] < 0
-    shown = f"{effect.interval[0]:.2g} to {effect.interval[1]:.2g}" if crosses else None
-    between = shown or f"{low:.2g} to {high:.2g}"
+    low, high = effect.interval if crosses else sorted(abs(v) for v in effect.interval)
     unit = f" {effect.unit}" if effect.unit else ""
     name = sentence_case(characteristic(effect.name))
     return (
-        f"{name} {verb} by {abs(effect.effect):.2g}{unit} (95 % interval {between}) "
+        f"{name} {verb} by {beside(abs(effect.effect), effect.effect)}{unit} (95 % interval "
+        f"{beside(low, effect.effect)} to {beside(high, effect.effect)}) "
         "against the reference period."
     )
+
+
+def beside(value: float, effect: float) -> str:
+    """`value` with the decimals that give `effect` two significant digits."""
+    places = max(0, 1 - math.floor(math.log10(abs(effect)))) if effect else 2
+    return f"{value:z.{places}f}"
 
 
 def _since(signal: Signal) -> tuple[str, ...]:
@@ -653,6 +673,21 @@ def signals_sentence(n: int, only_open: bool) -> str:
         verb = "waits" if n == 1 else "wait"
         return f"{sentence_case(count(n, 'signal'))} {verb} for a decision."
     return f"{sentence_case(count(n, 'signal'))} on record, newest first."
+
+
+def due(day: date | None, days_left: int | None, starts_with: str) -> str:
+    """When a time ends, counted from today."""
+    if day is None or days_left is None:
+        return f"no date yet, counts from {starts_with}"
+    if days_left == 0:
+        return f"{day.isoformat()}, today"
+    away = count(abs(days_left), "day")
+    return f"{day.isoformat()}, {f'in {away}' if days_left > 0 else f'{away} ago'}"
+
+
+def aware(person: str, aware_at: datetime, how: str) -> str:
+    """Who became aware, when and how."""
+    return f"{person} has been aware since {instant(aware_at)}: {how}"
 
 
 def large(number: float) -> str:

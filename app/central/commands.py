@@ -410,6 +410,32 @@ def report(
 
 
 @central.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder to write.")],
+    config: Config = None,
+) -> None:
+    """Copy the database and its audit trail; keys are kept apart and are not copied."""
+    from app.central.backup import backup as write_copy
+
+    settings = settings_of(config)
+    with database(settings) as engine:
+        out.print(write_copy(settings, engine, folder))
+
+
+@central.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    config: Config = None,
+) -> None:
+    """Bring a copy into an empty database; edges then refill what is newer than it."""
+    from app.central.backup import restore as bring_back
+
+    settings = settings_of(config)
+    with database(settings) as engine:
+        out.print(bring_back(settings, engine, folder))
+
+
+@central.command()
 def doctor(config: Config = None) -> None:
     """Check the installation; exit code 1 when something is wrong."""
     from app.central.doctor import examine

@@ -424,6 +424,12 @@ def _programs(data: Path) -> Path:
     return versions[max(versions)]
 
 
+def client_program(name: str) -> Path | None:
+    """`pg_dump` and its like, of the newest PostgreSQL here: older ones read no newer server."""
+    found = {version: path / name for version, path in _installed() if (path / name).exists()}
+    return found[max(found)] if found else None
+
+
 def _installed() -> Iterator[tuple[int, Path]]:
     """Major versions and program directories: Debian's own, then the wheel's, which win."""
     for path in Path("/usr/lib/postgresql").glob("*/bin"):

@@ -134,10 +134,10 @@ def _rows(c: Comparison) -> Grid:
 def _cells(r: Row) -> tuple[str, ...]:
     return (
         wording.sentence_case(wording.characteristic(r.name)),
-        "–" if r.effect is None else filters.significant(r.effect),
-        "–" if r.interval is None else filters.interval(r.interval),
-        filters.significant(r.psi),
-        filters.interval(r.psi_interval),
+        "–" if r.effect is None else filters.effect(r.effect),
+        filters.interval(r.interval, r.effect or 0.0),
+        filters.effect(r.psi),
+        filters.interval(r.psi_interval, r.psi),
         "–" if r.distance is None else filters.significant(r.distance[0]),
         _p(r.adjusted),
     )
@@ -217,7 +217,7 @@ def _interval(e: Estimated) -> str:
 
 def _figures(caption: str, figures: Iterable[tuple[str, float, float, float]]) -> Grid:
     rows = [
-        (FIGURES[name], filters.significant(value), filters.interval((low, high)))
+        (FIGURES[name], filters.effect(value), filters.interval((low, high), value))
         for name, value, low, high in figures
     ]
     return _grid(caption, ("Figure", "Value", "95 % interval"), rows)

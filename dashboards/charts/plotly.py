@@ -29,7 +29,7 @@ from dashboards.charts.palette import (
     WHITE,
 )
 from dashboards.charts.svg_distributions import heights
-from dashboards.charts.svg_sites import rate_range
+from dashboards.charts.svg_sites import RIGHT, SPARE, fits_right, largest_n, rate_range
 from dashboards.charts.svg_time import limit_labels
 
 Json = dict[str, Any]
@@ -321,13 +321,23 @@ def _funnel(chart: spec.Funnel) -> Json:
                 outside,
                 text=[p.name for p in points],
             )
-            | {"mode": "markers+text" if outside else "markers", "textposition": "middle right"}
+            | {
+                "mode": "markers+text" if outside else "markers",
+                "textposition": [_side(chart, p) for p in points],
+            }
         )
         data[-1]["marker"]["size"] = 12 if outside else 9
     layout = _layout(chart, hovermode="closest", xaxis=_axis(chart.count))
+    layout["xaxis"] |= {"range": [0, largest_n(chart) * SPARE]}
     layout["yaxis"] |= {"tickformat": ".0%", "range": list(rate_range(chart))}
     layout["shapes"] = [_level(chart.centre)]
     return {"data": data, "layout": layout}
+
+
+def _side(chart: spec.Funnel, point: spec.FunnelPoint) -> str:
+    """Left of a mark near the right edge: as in the SVG, which is never the wider of the two."""
+    x = RIGHT * point.n / (largest_n(chart) * SPARE)
+    return "middle right" if fits_right(x, point.name) else "middle left"
 
 
 def _level(y: float) -> Json:

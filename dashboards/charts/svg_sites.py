@@ -35,6 +35,7 @@ from dashboards.charts.spec import (
 )
 
 CELL = (36.0, 26.0)  # a pointer target of at least 24 x 24 (WCAG 2.2, 2.5.8)
+RIGHT, SPARE = 546.0, 1.04  # where a funnel ends, and how far beyond its largest n
 GLYPH_COLOURS = {
     State.IN_CONTROL: MUTED,
     State.SIGNAL: WHITE,
@@ -65,25 +66,30 @@ def heat_map(chart: HeatMap) -> str:
 def funnel(chart: Funnel) -> str:
     """Rate against n between its limits; outside is a triangle with the site's name."""
     height = 260.0
-    largest = max([p.n for p in chart.points] + [limit.n for limit in chart.limits], default=1)
+    largest = largest_n(chart)
     low, high = rate_range(chart)
     ticks = value_ticks(low, high)
     labels = [f"{100 * t:.{_percent_places(ticks)}f} %" for t in ticks]
     left = left_margin(labels)
     canvas = Canvas(560, height)
-    x = Scale(0, largest * 1.04, left, 546)
+    x = Scale(0, largest * SPARE, left, RIGHT)
     y = Scale(low, high, height - 44, 12)
     left_axis(canvas, y, left, chart.unit, list(zip(ticks, labels, strict=True)))
     for tick, label in _count_ticks(largest):
         canvas.text((x(tick), height - 28), label, anchor="middle")
-    canvas.text(((left + 546) / 2, height - 10), chart.count, fill=MUTED, anchor="middle")
-    canvas.line((left, y(chart.centre)), (546, y(chart.centre)), MUTED)
+    canvas.text(((left + RIGHT) / 2, height - 10), chart.count, fill=MUTED, anchor="middle")
+    canvas.line((left, y(chart.centre)), (RIGHT, y(chart.centre)), MUTED)
     _funnel_limits(canvas, chart, x, y)
     for point in chart.points:
         if point.n:
             draw = partial(_funnel_point, canvas, point, x(point.n), y(point.events / point.n))
             canvas.link(point.href, _funnel_text(point), draw)
     return canvas.render(chart, role="group")
+
+
+def largest_n(chart: Funnel) -> int:
+    """The largest number of cases that a funnel shows."""
+    return max([p.n for p in chart.points] + [limit.n for limit in chart.limits], default=1)
 
 
 def rate_range(chart: Funnel) -> tuple[float, float]:
@@ -158,8 +164,13 @@ def _funnel_point(canvas: Canvas, point: FunnelPoint, x: float, y: float) -> Non
         canvas.circle((x, y), 4.0)
         return
     canvas.triangle((x, y), size=6)
-    fits = x + 10 + text_width(point.name) < 546
+    fits = fits_right(x, point.name)
     canvas.text((x + (10 if fits else -10), y + 4), point.name, SIGNAL_TEXT, "" if fits else "end")
+
+
+def fits_right(x: float, name: str) -> bool:
+    """Whether a site's name ends within the funnel if it begins beside its mark."""
+    return x + 10 + text_width(name) < RIGHT
 
 
 def _funnel_text(point: FunnelPoint) -> str:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
-from app.central.accounts import service as accounts
 from app.central.accounts.permissions import GRANTS, Approver, Assessor, Now, Permission, Viewer
 from app.central.accounts.service import Person, Signer
 from app.central.database import DbSession
-from app.central.errors import NotAuthenticated, Unusable
+from app.central.errors import Unusable
 from app.central.recalibration import proposal as proposals
 from app.central.recalibration import releases, service
 from app.central.recalibration.models import ProposalAction, ProposalState
 from app.central.recalibration.service import ProposalView
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import SignalState
-from app.errors import AppError
-from dashboards import filters, wording
+from dashboards import filters
 from dashboards.pages.frame import page
-from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
+from dashboards.pages.requests import SEE_OTHER, Form, PageRoute, signed, utc
 from dashboards.pages.views import Fact, Grid, Link
 from dashboards.reports import dossier
 from monitors.errors import MonitorError
@@ -124,7 +120,7 @@ def propose(
         )
         made.append(found.id)
 
-    errors = _signed(request, session, person, fields, now, run)
+    errors = signed(request, session, person, fields, now, run)
     if not errors:
         return RedirectResponse(f"{HERE}/{made[0]}", SEE_OTHER)
     view = list_view(session, person, errors)
@@ -199,7 +195,7 @@ def decide(
     def run(signer: Signer) -> None:
         _act(session, proposal_id, fields, signer, request)
 
-    errors = _signed(request, session, person, fields, now, run)
+    errors = signed(request, session, person, fields, now, run)
     if not errors:
         return RedirectResponse(f"{HERE}/{proposal_id}", SEE_OTHER)
     view = view_of(service.proposal(session, proposal_id), person, errors)
@@ -222,7 +218,7 @@ def _act(
             session,
             proposal_id,
             fields.get("site", ""),
-            effective_from=_instant(fields.get("effective_from", "")),
+            effective_from=utc(fields.get("effective_from", ""), "effective from"),
             seen_digest=digest,
             **common,
         )
@@ -230,30 +226,3 @@ def _act(
         releases.roll_back(session, fields.get("point", ""), **common)
     else:
         raise Unusable("choose what to do")
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text if "+" in text or text.endswith("Z") else f"{text}Z")
-    except ValueError as error:
-        raise Unusable("effective from: a date and time (UTC) expected") from error
-
-
-def _signed(
-    request: Request,
-    session: Session,
-    person: Person,
-    fields: dict[str, str],
-    now: datetime,
-    run: Callable[[Signer], None],
-) -> tuple[str, ...]:
-    """Sign and act; what stood in the way, in words."""
-    try:
-        signer = accounts.sign(request.app.state.sessions, person, fields.get("password", ""), now)
-        with session.begin_nested():
-            run(signer)
-    except NotAuthenticated:
-        return (wording.WRONG_PASSWORD,)
-    except AppError as error:
-        return (str(error),)
-    return ()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
+from sqlalchemy.orm import Session
 
-from app.central.errors import NotAuthenticated, TooLarge
+from app.central.accounts import service as accounts
+from app.central.accounts.service import Person, Signer
+from app.central.errors import NotAuthenticated, TooLarge, Unusable
 from app.errors import AppError
+from dashboards import wording
 from dashboards.headers import HEADERS
 from dashboards.pages.views import ProblemView
 from dashboards.templating import render
@@ -73,3 +78,31 @@ async def form(request: Request) -> dict[str, str]:
 
 
 Form = Annotated[dict[str, str], Depends(form)]
+
+
+def utc(text: str, what: str) -> datetime:
+    """An instant of a form; one without a zone is UTC."""
+    try:
+        return datetime.fromisoformat(text if "+" in text or text.endswith("Z") else f"{text}Z")
+    except ValueError as error:
+        raise Unusable(f"{what}: a date and time (UTC) expected") from error
+
+
+def signed(
+    request: Request,
+    session: Session,
+    person: Person,
+    fields: dict[str, str],
+    now: datetime,
+    run: Callable[[Signer], None],
+) -> tuple[str, ...]:
+    """Sign and act; what stood in the way, in words."""
+    try:
+        signer = accounts.sign(request.app.state.sessions, person, fields.get("password", ""), now)
+        with session.begin_nested():
+            run(signer)
+    except NotAuthenticated:
+        return (wording.WRONG_PASSWORD,)
+    except AppError as error:
+        return (str(error),)
+    return ()

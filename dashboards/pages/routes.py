@@ -25,6 +25,7 @@ from dashboards import filters, wording
 from dashboards.pages import fleet as fleet_page
 from dashboards.pages import registers, scanners, subjects, topics
 from dashboards.pages import signal as signal_page
+from dashboards.pages.duty import duty_view
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
 from dashboards.pages.views import Choice, Link, ReportRow, ReportsView, SignalsView
@@ -77,10 +78,13 @@ def signal_list(
 
 
 @router.get("/signals/{signal_id}")
-def signal_of(signal_id: str, session: DbSession, person: Viewer) -> HTMLResponse:
+def signal_of(
+    signal_id: str, request: Request, session: DbSession, person: Viewer, now: Now
+) -> HTMLResponse:
     """One signal: look, and decide."""
     one = surveillance.signal(session, signal_id, scope=person.site_id)
-    view = signal_page.signal_view(session, one, may_assess=may_assess(person))
+    duty = duty_view(request, session, one.id, person, now)
+    view = signal_page.signal_view(session, one, duty=duty, may_assess=may_assess(person))
     return page(session, person, "/signals", "signal.html", view)
 
 
@@ -107,7 +111,8 @@ def decide(
         rationale=fields.get("rationale", "")[: surveillance.LONGEST_RATIONALE],
         errors=errors,
     )
-    view = signal_page.signal_view(session, one, may_assess=True, form=form)
+    duty = duty_view(request, session, one.id, person, now)
+    view = signal_page.signal_view(session, one, duty=duty, may_assess=True, form=form)
     return page(session, person, "/signals", "signal.html", view, 422)
 
 

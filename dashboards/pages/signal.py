@@ -24,6 +24,7 @@ from dashboards.pages.views import (
     ChangeRow,
     Choice,
     DecisionView,
+    DutyView,
     EffectRow,
     Fact,
     HistoryRow,
@@ -50,7 +51,12 @@ class Exhibits:
 
 
 def signal_view(
-    session: Session, one: StoredSignal, *, may_assess: bool, form: AssessmentForm | None = None
+    session: Session,
+    one: StoredSignal,
+    *,
+    duty: DutyView,
+    may_assess: bool,
+    form: AssessmentForm | None = None,
 ) -> SignalView:
     """Everything the signal page shows; `form` keeps what was typed before a refusal."""
     proof = stored.signal_evidence(session, one.id)
@@ -72,6 +78,7 @@ def signal_view(
         facts=_facts(one, proof),
         decisions=decisions(one),
         form=(form or empty_form(one)) if may_assess and one.actions else None,
+        duty=duty,
         form_absent=wording.DECIDED if not one.actions else wording.NOT_ALLOWED,
     )
 

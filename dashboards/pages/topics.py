@@ -452,8 +452,8 @@ def _readers_grid(rows: Sequence[measured.Readers]) -> Grid:
                 r.group,
                 _share(*r.reference),
                 _share(*r.current),
-                filters.significant(r.ratio[0]) if r.ratio else "–",
-                filters.interval(r.ratio[1:]) if r.ratio else "–",
+                filters.effect(r.ratio[0]) if r.ratio else "–",
+                filters.interval(r.ratio[1:], r.ratio[0]) if r.ratio else "–",
                 filters.significant(r.p_value) if r.p_value is not None else "–",
                 r.reason or wording.readers_finding(r),
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from app.central.alerts.assessments import Answers
 from dashboards.charts.spec import Chart, State
 
 
@@ -174,6 +175,33 @@ class AssessmentForm:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedAnswers:
+    """A signed assessment of the duty to report."""
+
+    version: int
+    answers: Answers
+    printed_name: str
+    decided_at: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DutyView:
+    """The duty to report: awareness, times, assessments, and what the person may add."""
+
+    aware: tuple[str, ...]
+    clocks: Grid
+    assessed: tuple[SignedAnswers, ...]
+    obligations: tuple[str, ...]
+    action: str
+    digest: str
+    may_note: bool
+    may_sign: bool
+    typed: dict[str, str]
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SignalView:
     """One signal: what was seen, how sure, where, what else changed, who decided."""
 
@@ -193,6 +221,7 @@ class SignalView:
     facts: tuple[Fact, ...]
     decisions: tuple[DecisionView, ...]
     form: AssessmentForm | None
+    duty: DutyView
     form_absent: str = ""
 
 

@@ -11,6 +11,7 @@ from dashboards.pages.views import (
     ChangeRow,
     Choice,
     DecisionView,
+    DutyView,
     EffectRow,
     Fact,
     FleetView,
@@ -103,6 +104,22 @@ FLEET = FleetView(
     ),
     balance="1 200 windows produced, 1 199 stored, 0 quarantined, 1 still on the edge.",
 )
+DUTY = DutyView(
+    aware=(wording.aware("q", datetime(2026, 10, 19, 6, tzinfo=UTC), HOSTILE),),
+    clocks=Grid(
+        "Times to report",
+        ("Duty", "Applies to", "Assessment", "Due"),
+        (("EU MDR 87(3)", "serious incident", HOSTILE, wording.due(None, None, "awareness")),),
+    ),
+    assessed=(),
+    obligations=("EU MDR 87(3)",),
+    action="/signals/S-0147",
+    digest=DIGEST,
+    may_note=True,
+    may_sign=True,
+    typed={"facts": HOSTILE},
+    errors=(HOSTILE,),
+)
 SIGNAL = SignalView(
     id="S-0147",
     crumb=f"Signal S-0147 · LungCAD 2.3.1 · Site 04 · {HOSTILE}",
@@ -133,6 +150,7 @@ SIGNAL = SignalView(
     ),
     decisions=(DECISION,),
     form=FORM,
+    duty=DUTY,
 )
 GRID = Grid("Scanners", ("Scanner", "Cases"), ((HOSTILE, "812"), ("Y", "9")), frozenset({1}))
 SUBJECT = SubjectView(

@@ -17,7 +17,15 @@ from scipy.stats import binom
 from dashboards.charts import limits, palette, spec
 from dashboards.charts.drawing import date_ticks, spread, tick_labels, value_ticks
 from dashboards.charts.plotly import FIGURES, figure
-from dashboards.charts.spec import Chart, ControlChart, Mix, PathChart, Reading, TimeLine
+from dashboards.charts.spec import (
+    Chart,
+    ControlChart,
+    FunnelPoint,
+    Mix,
+    PathChart,
+    Reading,
+    TimeLine,
+)
 from dashboards.charts.svg import RENDERERS, svg
 from dashboards.charts.table import NOT_ASSESSABLE, TABLES, table
 from tests.dashboards.charts_examples import (
@@ -272,3 +280,15 @@ def test_limits_stay_apart_from_readings_when_a_chart_is_copied_with_other_stage
     without = svg(replace(chart, stages=()))
 
     assert "service visit" in svg(chart) and "service visit" not in without
+
+
+def test_a_name_that_would_leave_the_funnel_stands_left_of_its_mark() -> None:
+    points = tuple(
+        FunnelPoint("Northgate General", n * 9 // 10, n, outside=True) for n in (500, 2300)
+    )
+    chart = replace(funnel(), points=points)
+
+    live = next(t for t in figure(chart)["data"] if t.get("text"))
+
+    assert live["textposition"] == ["middle right", "middle left"]
+    assert len(re.findall(r'text-anchor="end"[^>]*>Northgate', svg(chart))) == 1

@@ -67,7 +67,7 @@ def both(mail: RenderedMail) -> tuple[str, str]:
 def test_both_forms_say_the_claim_the_facts_and_the_limits() -> None:
     for body in both(an_alert()):
         plain = " ".join(re.sub(r"<[^>]+>", " ", body).split())
-        assert "Noise rose by 0.9 reference SD" in plain
+        assert "Noise rose by 0.90 reference SD" in plain
         assert "between 2026-02-25 and 2026-03-01" in plain
         assert "It does not show that the device" in plain
         assert "has not been measured" in plain

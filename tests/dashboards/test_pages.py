@@ -375,7 +375,7 @@ def test_a_signal_is_taken_then_decided_and_both_signatures_are_shown(scene: Sce
     assert WHY in words
     assert "meaning “review: the signal is confirmed”" in words
     assert "Signed by Quality_Approver Person" in words
-    assert wording.DECIDED in words and 'name="password"' not in decided.text
+    assert wording.DECIDED in words and 'name="rationale"' not in decided.text
     assert "No signal waits for a decision." in text_of(scene.client.get("/").text)
 
 

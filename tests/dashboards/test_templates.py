@@ -154,7 +154,12 @@ def test_a_refused_form_keeps_what_was_typed_and_says_why() -> None:
 
 
 def test_a_person_who_may_not_decide_sees_no_form_but_the_reason() -> None:
-    view = replace(SIGNAL, form=None, form_absent="Your role does not allow this.")
+    view = replace(
+        SIGNAL,
+        duty=replace(SIGNAL.duty, may_sign=False),
+        form=None,
+        form_absent="Your role does not allow this.",
+    )
 
     source = render("signal.html", view=view, shell=SHELL)
 

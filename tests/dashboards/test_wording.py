@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.contracts.signals import Attribution, Cause, Effect, Signal, SignalsFile
-from dashboards import wording
+from dashboards import filters, wording
 from dashboards.charts.spec import State
 from dashboards.wording import Standing
 
@@ -81,7 +81,7 @@ def test_not_assessable_gives_its_reason_when_all_share_one() -> None:
 def test_the_claim_has_effect_interval_onset_and_cause() -> None:
     claim = " ".join(wording.claim(a_signal()))
 
-    assert "Noise rose by 0.9 reference SD (95 % interval 0.7 to 1.1)" in claim
+    assert "Noise rose by 0.90 reference SD (95 % interval 0.70 to 1.10)" in claim
     assert "between 2026-02-25 and 2026-03-01" in claim
     assert "most likely the scanner" in claim and "97 % probable" in claim
 
@@ -107,7 +107,7 @@ def test_an_undetermined_cause_is_not_named_but_its_likeliest_candidate_is() -> 
 def test_an_interval_around_zero_keeps_its_signs() -> None:
     effect = Effect(name="noise", effect=-0.2, interval=(-0.5, 0.1), unit="SD")
 
-    assert "fell by 0.2 SD (95 % interval -0.5 to 0.1)" in wording.effect_sentence(effect)
+    assert "fell by 0.20 SD (95 % interval -0.50 to 0.10)" in wording.effect_sentence(effect)
 
 
 def an_effect(name: str, effect: float) -> dict[str, object]:
@@ -225,3 +225,22 @@ def test_an_empty_queue_says_when_it_was_last_filled() -> None:
 )
 def test_lists_of_names_stay_short(names: list[str], text: str) -> None:
     assert wording.listed(names) == text
+
+
+@pytest.mark.parametrize(
+    ("effect", "interval", "words"),
+    [
+        (0.12, (0.00023, 0.25), "rose by 0.12 SD (95 % interval 0.00 to 0.25)"),
+        (0.12, (-0.0002, 0.25), "rose by 0.12 SD (95 % interval 0.00 to 0.25)"),
+        (-0.016, (-0.02, -0.0121), "fell by 0.016 SD (95 % interval 0.012 to 0.020)"),
+        (151.0, (9.6, 300.2), "rose by 151 SD (95 % interval 10 to 300)"),
+    ],
+)
+def test_an_interval_has_the_decimals_of_its_effect(
+    effect: float, interval: tuple[float, float], words: str
+) -> None:
+    told = Effect(name="noise", effect=effect, interval=interval, unit="SD")
+
+    assert words in wording.effect_sentence(told)
+    assert filters.interval((0.00023, 0.25), 0.12) == "0.00 to 0.25"
+    assert filters.effect(0.1) == "0.10"

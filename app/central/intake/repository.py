@@ -78,6 +78,15 @@ def last_window(session: Session, edge_id: str) -> datetime | None:
     return session.scalar(query)
 
 
+def cases_between(session: Session, edge_id: str, start: datetime, end: datetime) -> int:
+    """Cases of an edge in windows that end in (start, end]."""
+    w = StoredWindow
+    query = select(func.sum(w.cases)).where(
+        w.edge_id == edge_id, w.stream == "cases", w.end > start, w.end <= end
+    )
+    return int(session.scalar(query) or 0)
+
+
 def newest(session: Session, *, edge_id: str, limit: int) -> Sequence[Arrival]:
     """Arrivals of an edge, newest first."""
     query = (

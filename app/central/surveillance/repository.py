@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -55,6 +55,14 @@ def find_signal_by_source(session: Session, lock_digest: str, source: str) -> Si
     """The signal that this finding raised, if it has."""
     query = select(Signal).where(Signal.lock_digest == lock_digest, Signal.source == source)
     return session.scalar(query)
+
+
+def has_raised(session: Session, sources: str, since: datetime) -> bool:
+    """Whether a finding whose name begins so has raised a signal since then."""
+    query = select(Signal.id).where(
+        Signal.source.startswith(sources, autoescape=True), Signal.raised_at > since
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def signals(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from app import clock
@@ -19,6 +20,7 @@ from app.errors import SignatureRefused
 from tests.conftest import Clock
 from tests.contracts.examples import a_manifest
 from tests.support.fleet import MANUFACTURER, FakeEdge, World
+from tests.support.playing import a_day
 
 
 def envelope(manifest: Manifest, *keys: SigningKey) -> bytes:
@@ -240,6 +242,75 @@ def test_a_silent_edge_raises_one_signal_a_silence(world: World, simulated_clock
     edge.get("/edge/v1/state")
     simulated_clock.advance(days=3)
     assert len(raised(world)) == 2
+
+
+def days_of_cases(edge: FakeEdge, clock_: Clock, counts: list[int], start: int = 0) -> None:
+    """A window a day of so many cases each, from the first Monday of the year or `start` later."""
+    rng = np.random.default_rng(1)
+    for i, n in enumerate(counts, start):
+        day = date(2026, 1, 5) + timedelta(days=i)
+        clock_.set(datetime(2026, 1, 5, 3, tzinfo=UTC) + timedelta(days=i + 1))
+        assert edge.send(edge.window(day, cases=a_day(rng, n=n))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("counts", "events"),
+    [
+        ([40] * 28 + [20] * 7, []),  # exactly half
+        ([40] * 28 + [20] * 6 + [19], [("routing", "warning", "data_quality")]),
+        ([40] * 35, []),
+    ],
+)
+def test_a_week_with_fewer_than_half_the_studies_is_told(
+    world: World, simulated_clock: Clock, counts: list[int], events: list[object]
+) -> None:
+    edge = world.an_edge()
+
+    days_of_cases(edge, simulated_clock, counts)
+
+    assert raised(world) == events
+    assert raised(world) == events
+
+
+def test_a_fall_that_lasts_is_one_signal_and_another_fall_after_it_a_second(
+    world: World, simulated_clock: Clock
+) -> None:
+    edge = world.an_edge()
+    told = []
+
+    days_of_cases(edge, simulated_clock, [100] * 28 + [25] * 7)
+    told.append(len(raised(world)))
+    for start in (35, 42, 49, 56, 63):  # the fall lasts
+        days_of_cases(edge, simulated_clock, [25] * 7, start)
+        told.append(len(raised(world)))
+    days_of_cases(edge, simulated_clock, [12] * 7, 70)
+    told.append(len(raised(world)))
+
+    assert told == [1, 1, 1, 1, 1, 1, 2]
+
+
+def test_half_of_a_small_number_is_no_surprise(world: World, simulated_clock: Clock) -> None:
+    edge = world.an_edge()
+    for week in range(4):  # one merged window a week, then none
+        simulated_clock.set(datetime(2026, 1, 12, 3, tzinfo=UTC) + timedelta(weeks=week))
+        cases = a_day(np.random.default_rng(week), n=25)
+        edge.send(edge.window(date(2026, 1, 11) + timedelta(weeks=week), cases=cases))
+    simulated_clock.set(datetime(2026, 2, 9, 3, tzinfo=UTC))
+    edge.get("/edge/v1/state")
+
+    assert raised(world) == []
+
+
+def test_an_edge_that_answers_but_closes_no_window_is_late(
+    world: World, simulated_clock: Clock
+) -> None:
+    edge = world.an_edge()
+    edge.send(edge.window())
+    for _ in range(17):
+        simulated_clock.advance(days=1)
+        edge.get("/edge/v1/state")
+
+    assert raised(world) == [("lateness", "notice", "data_quality")]
 
 
 def test_an_edge_in_order_raises_nothing(world: World) -> None:
