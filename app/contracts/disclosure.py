@@ -25,6 +25,7 @@ from monitors.summaries import acquisition_coordinates
 
 BoolArray = npt.NDArray[np.bool_]
 POOLED = "pooled"  # the site's stratum for what is too small to leave under its own name
+UNLISTED = ""  # the level of a margin for cases that have none of its listed levels
 STRATUM_PARTS = 5  # scanner, manufacturer, model, software_version, protocol
 POOLED_STRATUM = (POOLED,) + ("",) * (STRATUM_PARTS - 1)
 
@@ -139,14 +140,15 @@ def cut_subgroups(
 
     Every cell, and every difference a reader can form from cells, is at least `k` or 0. Levels
     that are not are withheld, and with them enough others of the margin that the site's total
-    does not give them back. A level may keep its case counts and lose its labels (then 0).
+    does not give them back. A level may keep its case counts and lose its labels (then 0). Cases
+    of no listed level stand under `UNLISTED`: part of the total, never shown.
     """
     safe: dict[tuple[str, str], IntArray] = {}
     for margin, keys in groupby(sorted(rows), key=lambda key: key[0]):
         levels = [level for _, level in keys]
         table = np.array([rows[margin, level] for level in levels])
-        every = np.ones(len(levels), dtype=np.bool_)
-        shown = _displayable(_case_cells(schema, table), limits.k, every)
+        listed = np.array([level != UNLISTED for level in levels])
+        shown = _displayable(_case_cells(schema, table), limits.k, listed)
         labels = _displayable(_label_cells(schema, table), limits.k, shown)
         for part in ("labelled", "positive"):
             table[~labels, schema.margin_columns[part]] = 0

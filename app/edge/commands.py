@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
-edge = typer.Typer(help="The agent that stands in the hospital.", no_args_is_help=True)
+edge = typer.Typer(
+    help="The agent in the hospital: runs the cleared device, sends counts and sums only.",
+    no_args_is_help=True,
+)
 Config = Annotated[Path, typer.Option("--config", help="The edge's TOML file.")]
 _DEFAULT = Path("edge.toml")
 
@@ -51,7 +54,7 @@ def check(config: Config = _DEFAULT) -> None:
 
 @edge.command()
 def status(config: Config = _DEFAULT) -> None:
-    """Print what the running agent last said of itself."""
+    """Print the last status of the agent, as JSON: lock, cases, results, windows, labels."""
     from app.edge.settings import SettingsRefused, load
 
     path = load(config).data_dir / "status.json"
@@ -63,8 +66,10 @@ def status(config: Config = _DEFAULT) -> None:
 @edge.command()
 def sent(
     config: Config = _DEFAULT,
-    first: Annotated[int, typer.Option(help="First window to print.")] = 1,
-    last: Annotated[int, typer.Option(help="Last window to print.")] = 2**62,
+    first: Annotated[int, typer.Option(help="Number of the first window to print.")] = 1,
+    last: Annotated[
+        int, typer.Option(help="Number of the last window to print.", show_default="the newest")
+    ] = 2**62,
 ) -> None:
     """Print every window that left or waits to leave: each key and each number in it."""
     from app.contracts.signing import SigningKey
@@ -84,9 +89,9 @@ def sent(
 @edge.command()
 def pause(
     config: Config = _DEFAULT,
-    off: Annotated[bool, typer.Option("--off", help="Go on again.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="End the pause.")] = False,
 ) -> None:
-    """Stop analysing and sending until told otherwise; everything is still received and kept."""
+    """Hold back analysis, so also new results, and sending; images are still received and kept."""
     from app.edge import orders
     from app.edge.settings import load
 
@@ -97,7 +102,7 @@ def pause(
 @edge.command()
 def retire(
     config: Config = _DEFAULT,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """End this edge for good: take nothing new, finish and send what is here, then stop."""
     from app.edge import orders

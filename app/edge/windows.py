@@ -17,6 +17,7 @@ from itertools import groupby
 import numpy as np
 
 from app.contracts.disclosure import (
+    UNLISTED,
     Cut,
     Released,
     Waiting,
@@ -228,7 +229,7 @@ def _close_subgroups(
     labels = _labels_by_case(db, lot.ids)
     rows: dict[tuple[str, str], IntArray] = {}
     for m, margin in enumerate(schema.margins):
-        for level, name in enumerate(margin.levels):
+        for level, name in [*enumerate(margin.levels), (-1, UNLISTED)]:
             which = inside[lot.levels[inside, m] == level]
             rows[margin.name, name] = _margin_row(schema, lot.rows_of(which), labels)
     safe = cut_subgroups(schema, rows, closing.limits)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.contracts.disclosure import (
     DEFAULT,
     POOLED,
+    UNLISTED,
     Cut,
     Limits,
     Waiting,
@@ -260,6 +261,27 @@ def test_sub_groups_that_are_all_large_leave_all() -> None:
     rows = {("sex", "f"): a_margin_row(200, 40), ("sex", "m"): a_margin_row(150, 30)}
 
     assert set(cut_subgroups(SCHEMA, rows)) == set(rows)
+
+
+def test_cases_of_no_listed_level_are_not_given_away_by_the_others() -> None:
+    # 200 cases, 60 flagged in all: both sexes together leave two cases, one of them flagged.
+    rows = {
+        ("sex", "f"): a_margin_row(100, 30),
+        ("sex", "m"): a_margin_row(98, 29),
+        ("sex", UNLISTED): a_margin_row(2, 1),
+    }
+
+    assert set(cut_subgroups(SCHEMA, rows)) == {("sex", "f")}
+
+
+def test_many_cases_of_no_listed_level_are_not_shown_and_take_nobody_with_them() -> None:
+    rows = {
+        ("sex", "f"): a_margin_row(200, 40),
+        ("sex", "m"): a_margin_row(150, 30),
+        ("sex", UNLISTED): a_margin_row(60, 20),
+    }
+
+    assert set(cut_subgroups(SCHEMA, rows)) == {("sex", "f"), ("sex", "m")}
 
 
 def test_few_labels_of_a_sub_group_leave_its_case_counts_alone() -> None:
