@@ -255,6 +255,17 @@ def test_margins_leave_monthly_and_only_from_k(opened: Journal) -> None:
     assert np.all((table.values == 0) | (table.values >= 11))
 
 
+def test_cases_without_a_listed_sex_cannot_be_subtracted_out_of_the_others(opened: Journal) -> None:
+    put_cases(opened, [day for day in days(20) for _ in range(20)])
+    put_cases(opened, [TODAY] * 2, seed=9, categorical={"sex": "O"}, stratum=OTHER)
+
+    for day in days(30):
+        close(opened, day)
+
+    [window] = produced(opened, "subgroups")
+    assert len(window.tables["subgroups"].keys) == 1
+
+
 def test_a_change_of_the_lock_is_told_at_once(opened: Journal) -> None:
     put_cases(opened, [TODAY] * 3)
 
