@@ -6,7 +6,9 @@ Verification order everywhere: signature, then lengths and hashes, then parse.
 from __future__ import annotations
 
 import json
-from typing import Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -217,15 +219,23 @@ class Manifest(_Closed):
         extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
     )
 
-    @property
+    # Made once: the edge names the device version for every case, and making it takes milliseconds.
+    @cached_property
     def canonical(self) -> bytes:
         """RFC 8785 bytes."""
         return canonical(self.model_dump(mode="json", by_alias=True))
 
-    @property
+    @cached_property
     def lock_digest(self) -> str:
         """SHA-256 of the canonical bytes: names the device version everywhere."""
         return sha256(self.canonical)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which names itself anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for made in ("canonical", "lock_digest"):
+            copied.__dict__.pop(made, None)
+        return copied
 
 
 def parse_manifest(payload: bytes) -> Manifest:

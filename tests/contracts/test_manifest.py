@@ -19,6 +19,17 @@ def test_the_lock_digest_names_every_byte_of_the_manifest() -> None:
     assert a_manifest(version="1.0.1").lock_digest != manifest.lock_digest
 
 
+def test_a_copy_of_a_manifest_names_itself_anew() -> None:
+    manifest = a_manifest()
+    before = manifest.lock_digest
+
+    copied = manifest.model_copy(update={"version": "1.0.1"})
+
+    assert copied.lock_digest == a_manifest(version="1.0.1").lock_digest
+    assert manifest.lock_digest == before
+    assert manifest == a_manifest()
+
+
 def test_bytes_that_are_not_canonical_are_refused() -> None:
     loose = json.dumps(json.loads(a_manifest().canonical), indent=1).encode()
 
