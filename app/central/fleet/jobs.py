@@ -76,7 +76,7 @@ def traffic(session: Session, edge: Edge, now: datetime) -> Iterator[Concern]:
     last = intake_repository.last_window(session, edge.id) or approved
     if now - last > LATE_AFTER:
         yield Concern(f"lateness:{edge.id}:{last.isoformat()}", "lateness", "data_quality")
-    elif _is_starved(session, edge.id, now) and not _is_told(session, edge.id, now):
+    elif _is_starved(session, edge.id, last) and not _is_told(session, edge.id, now):
         year, week, _ = now.isocalendar()
         yield Concern(f"routing:{edge.id}:{year}-{week}", "routing", "data_quality")
 
@@ -87,9 +87,11 @@ def _is_told(session: Session, edge_id: str, now: datetime) -> bool:
     return surveillance_repository.has_raised(session, f"routing:{edge_id}:", since)
 
 
-def _is_starved(session: Session, edge_id: str, now: datetime) -> bool:
-    """Fewer than half the cases of an average week of the four before."""
-    end = now.replace(hour=0, minute=0, second=0, microsecond=0)
+def _is_starved(session: Session, edge_id: str, end: datetime) -> bool:
+    """Fewer than half the cases of an average week of the four before, in the week up to `end`.
+
+    `end` is where the edge's own windows end: days that it has not closed yet are not missing.
+    """
     start = end - WEEK
     before = intake_repository.cases_between(session, edge_id, start - WEEKS_BEFORE * WEEK, start)
     expected = before / WEEKS_BEFORE

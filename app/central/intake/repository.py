@@ -73,8 +73,9 @@ def refused(session: Session, edge_id: str) -> dict[str, int]:
 
 
 def last_window(session: Session, edge_id: str) -> datetime | None:
-    """End of the newest stored window."""
-    query = select(func.max(StoredWindow.end)).where(StoredWindow.edge_id == edge_id)
+    """Day up to which the edge has sent cases: the end of the newest stored window of cases."""
+    w = StoredWindow
+    query = select(func.max(w.end)).where(w.edge_id == edge_id, w.stream == "cases")
     return session.scalar(query)
 
 

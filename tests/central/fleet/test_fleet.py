@@ -244,20 +244,25 @@ def test_a_silent_edge_raises_one_signal_a_silence(world: World, simulated_clock
     assert len(raised(world)) == 2
 
 
-def days_of_cases(edge: FakeEdge, clock_: Clock, counts: list[int], start: int = 0) -> None:
-    """A window a day of so many cases each, from the first Monday of the year or `start` later."""
+def days_of_cases(
+    edge: FakeEdge, clock_: Clock, counts: list[int], start: int = 0, lag: int = 0
+) -> None:
+    """A window a day of so many cases each, from the first Monday of the year or `start` later.
+
+    Each arrives in the night after its day, or `lag` days later.
+    """
     rng = np.random.default_rng(1)
     for i, n in enumerate(counts, start):
         day = date(2026, 1, 5) + timedelta(days=i)
-        clock_.set(datetime(2026, 1, 5, 3, tzinfo=UTC) + timedelta(days=i + 1))
+        clock_.set(datetime(2026, 1, 5, 3, tzinfo=UTC) + timedelta(days=i + 1 + lag))
         assert edge.send(edge.window(day, cases=a_day(rng, n=n))).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("counts", "events"),
     [
-        ([40] * 28 + [20] * 7, []),  # exactly half
-        ([40] * 28 + [20] * 6 + [19], [("routing", "warning", "data_quality")]),
+        ([42] * 28 + [21] * 7, []),  # exactly half
+        ([42] * 28 + [21] * 6 + [20], [("routing", "warning", "data_quality")]),
         ([40] * 35, []),
     ],
 )
@@ -278,15 +283,25 @@ def test_a_fall_that_lasts_is_one_signal_and_another_fall_after_it_a_second(
     edge = world.an_edge()
     told = []
 
-    days_of_cases(edge, simulated_clock, [100] * 28 + [25] * 7)
+    days_of_cases(edge, simulated_clock, [200] * 28 + [50] * 7)
     told.append(len(raised(world)))
     for start in (35, 42, 49, 56, 63):  # the fall lasts
-        days_of_cases(edge, simulated_clock, [25] * 7, start)
+        days_of_cases(edge, simulated_clock, [50] * 7, start)
         told.append(len(raised(world)))
-    days_of_cases(edge, simulated_clock, [12] * 7, 70)
+    days_of_cases(edge, simulated_clock, [24] * 7, 70)
     told.append(len(raised(world)))
 
     assert told == [1, 1, 1, 1, 1, 1, 2]
+
+
+def test_days_that_an_edge_has_not_closed_yet_are_not_missing(
+    world: World, simulated_clock: Clock
+) -> None:
+    edge = world.an_edge()
+
+    days_of_cases(edge, simulated_clock, [40] * 35, lag=4)
+
+    assert raised(world) == []
 
 
 def test_half_of_a_small_number_is_no_surprise(world: World, simulated_clock: Clock) -> None:
