@@ -123,7 +123,6 @@ def _finding(
             name=CodedConcept(_code(stage), _SCHEME, f"Score of {stage}"[:64]),
             value=score,
             unit=codes.UCUM.NoUnits,
-            algorithm_id=algorithm,
         )
         for stage, score in sorted(result.scores.items())
     ]

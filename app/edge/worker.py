@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.device.bundle import Bundle
     from app.device.chain import Chain
     from app.device.result import CaseResult
+    from monitors.schema import Schema
 
 OUT_OF_MEMORY = 77  # exit code
 BROKEN = 78  # exit code: the bundle is not the cleared one
@@ -78,6 +79,7 @@ class Worker:
     job: Job
     bundle: Bundle
     chain: Chain
+    layout: Schema
 
     @property
     def manifest(self) -> Manifest:
@@ -101,7 +103,7 @@ class Worker:
         reply: Reply = {
             "state": STATES[result.outcome],
             "reason": result.reason,
-            "measures": pack(self.manifest.schema_.layout(), result).hex(),
+            "measures": pack(self.layout, result).hex(),
             "stratum": result.stratum,
         }
         return reply | self._around(path, result, request["thresholds"])
@@ -174,7 +176,7 @@ def _start(job: Job) -> Worker:
 
     keys = [bytes.fromhex(key) for key in job.trusted]
     bundle = open_bundle(Path(job.bundle), keys, job.threshold, job.minimum_release)
-    worker = Worker(job, bundle, Chain.load(bundle))
+    worker = Worker(job, bundle, Chain.load(bundle), bundle.manifest.schema_.layout())
     _warm_up(worker)
     return worker
 

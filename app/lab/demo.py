@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -35,6 +35,7 @@ from app.lab.demo_verdict import EdgeBalance, judge
 NIGHT = time(5, tzinfo=UTC)  # yesterday's patients are through; the day's evaluation comes later
 EVALUATED = time(7, tzinfo=UTC)
 ARRIVAL_DAYS = 2  # from a day's patients to the arrival of their windows, watermark included
+WEIGHED_EVERY = 5  # days; walking the page tables of every process is not for nothing
 AFTERWARDS_DAYS = 4  # without patients, until the last windows and their evaluation are through
 
 
@@ -60,7 +61,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     )
     with _sigterm_as_exit(), deployed(options.data_dir, play.sites, options.port) as parts:
         performance = Performance(play, parts, console)
-        summary = performance.run(performance.device(options.data_dir))
+        summary = performance.run(options.data_dir)
         if options.json_file is not None:
             options.json_file.write_text(summary.model_dump_json(indent=2) + "\n")
         show(console, summary)
@@ -92,13 +93,18 @@ class Performance:
             progress.update(bar, description="Locked device", completed=1.0)
         return device
 
-    def run(self, device: Device) -> Summary:
+    def run(self, data_dir: Path) -> Summary:
         """Everything from an empty deployment to the summary."""
         sites = len(self.parts.edges)
-        with self.watch("start"), self.console.status(f"Starting the service and {sites} edges"):
-            self.parts.start(device, self._night(0))
         doors = {edge.site.code: edge.door for edge in self.parts.edges}
-        with Traffic(self.play, doors, device.sentinel_labels, self.parts.run / "spool") as traffic:
+        with Traffic(self.play, doors, self.parts.run / "spool") as traffic:
+            traffic.prepare(0)  # the first days' images are made beside all that follows
+            device = self.device(data_dir)
+            with (
+                self.watch("start"),
+                self.console.status(f"Starting the service and {sites} edges"),
+            ):
+                self.parts.start(device, self._night(0))
             self._play(traffic, device)
         with self.watch("report"), self.console.status("Writing the report"):
             return self._conclude(device, traffic.sent)
@@ -113,16 +119,20 @@ class Performance:
                         self._approve_reference(device)
                     progress.update(bar, description="Monitored period")
                 with self.watch("reference" if day < begins else "monitored"):
-                    self._day(traffic, day)
+                    self._day(traffic, day, device.sentinel_labels)
                 progress.advance(bar)
 
-    def _day(self, traffic: Traffic, day: int) -> None:
+    def _day(self, traffic: Traffic, day: int, sentinel_labels: Sequence[int]) -> None:
         """One day's patients and reads, seen from the night after it."""
         instant = self._night(day + 1)
-        traffic.read(day)
+        traffic.read(day, sentinel_labels)
         self.parts.move_to(instant)
         traffic.deliver(day)
         self.parts.settle(instant, traffic.sent)
+        if day % WEIGHED_EVERY == 0:
+            self._weigh()
+
+    def _weigh(self) -> None:
         self.peak_mb = max(self.peak_mb, demo_memory.megabytes())
 
     def _approve_reference(self, device: Device) -> None:
@@ -142,6 +152,7 @@ class Performance:
         number, pdf = api.report(device.lock_digest, self.play.first_day, last)
         report = self.parts.run / f"{number}.pdf"
         report.write_bytes(pdf)
+        self._weigh()
         balances = tuple(
             balance_of(edge, sent[edge.site.code], counted[edge.site.code])
             for edge in self.parts.edges

@@ -74,7 +74,9 @@ class Deployment:
         self.central.write_settings([device.key.public])
         config = ("--config", str(self.central.settings_file))
         self.supervisor.start("central", "central", "serve", "--with-worker", *config)
-        self.supervisor.until(Api(self.central.url).is_up, "the central service", START_WITHIN_S)
+        self.supervisor.until(
+            Api(self.central.url).is_up, "the central service", START_WITHIN_S, poll_s=0.2
+        )
         administrator, *others = self.people
         self._add(administrator, config)
         self.supervisor.call("central", "recipient", "add", RECIPIENT, *config)

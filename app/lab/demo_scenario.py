@@ -209,7 +209,7 @@ SITES = (
             _scanner("philips", "SN-PH-4471002", "NG-THORAX-2"),
         ),
         _readers("H01"),
-        cases_a_day=36.0,
+        cases_a_day=33.0,
         prevalence=0.14,
     ),
     Site(
@@ -221,7 +221,7 @@ SITES = (
             _scanner("agfa", "SN-AG-1200418", "ST-URGENCIAS"),
         ),
         _readers("H02"),
-        cases_a_day=34.0,
+        cases_a_day=31.5,
         prevalence=0.12,
     ),
     Site(
@@ -233,7 +233,7 @@ SITES = (
             _scanner("siemens", "SN-SI-91870", "LC-XR-2"),
         ),
         _readers("H03"),
-        cases_a_day=35.0,
+        cases_a_day=32.0,
         prevalence=0.15,
     ),
 )

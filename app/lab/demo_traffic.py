@@ -1,7 +1,7 @@
 """A day's work of the simulated hospitals: objects over the network, label files in the inbox.
 
-Days are rendered ahead in other processes, so that the machine makes tomorrow's images while the
-edges analyse today's.
+Days are rendered ahead in another process of lower priority: the machine makes the images of
+later days whenever nothing of today is left to do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from app.lab.hospital_readers import (
 )
 from app.lab.hospital_sender import Peer, send
 
-AHEAD_DAYS = 3
+AHEAD_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,13 @@ class Traffic:
         self,
         play: Scenario,
         doors: Mapping[str, Door],
-        sentinel_labels: Sequence[int],
         spool: Path,
-        workers: int = 2,
+        workers: int = 1,
     ) -> None:
         self.play = play
         self.sent = dict.fromkeys(doors, 0)
         self._doors = doors
         self._sites = tuple(site for site in play.sites if site.code in doors)
-        self._sentinel_labels = sentinel_labels
         self._spool = spool
         self._workers = workers
         self._rendered: dict[tuple[int, str], Future[list[Path]]] = {}
@@ -94,11 +92,11 @@ class Traffic:
                         render_day, self.play, site, ahead, folder
                     )
 
-    def read(self, day: int) -> None:
+    def read(self, day: int, sentinel_labels: Sequence[int]) -> None:
         """Let the readers work, and drop the reads of this day into the label inboxes."""
         for site in self._sites:
             if day < self.play.days:
-                self._examine(site, day)
+                self._examine(site, day, sentinel_labels)
             due = self._reads.pop((self.play.on(day), site.code), [])
             if due:
                 _drop(self._doors[site.code].inbox, f"reads-{self.play.on(day)}.csv", due)
@@ -115,12 +113,12 @@ class Traffic:
         for one in sending:
             one.result()
 
-    def _examine(self, site: Site, day: int) -> None:
+    def _examine(self, site: Site, day: int, sentinel_labels: Sequence[int]) -> None:
         cases = [case.examined for case in planned_cases(self.play, site, day)]
         for read in audit_reads(self.play, site, day, cases):
             self._reads[read.read_on, site.code].append(read)
         if is_sentinel_day(day):
-            reads = sentinel_reads(self.play, site, day, self._sentinel_labels)
+            reads = sentinel_reads(self.play, site, day, sentinel_labels)
             self._reads[self.play.on(day), site.code].extend(reads)
 
     def _deliver_site(self, site: Site, day: int) -> None:

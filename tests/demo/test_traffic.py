@@ -66,7 +66,7 @@ def test_every_planned_case_arrives_once_and_nothing_stays_in_the_spool(tmp_path
 
     with (
         a_receiver() as (peer, stored),
-        Traffic(play, doors(play, tmp_path, peer), LABELS, tmp_path / "spool", workers=1) as days,
+        Traffic(play, doors(play, tmp_path, peer), tmp_path / "spool") as days,
     ):
         for day in range(play.days + 2):
             days.deliver(day)
@@ -90,9 +90,9 @@ def test_label_files_hold_the_reads_of_their_day_and_only_of_cases_seen_before(
     seen: dict[str, set[str]] = {site.code: set() for site in play.sites}
     audited: Counter[str] = Counter()
 
-    traffic = Traffic(play, gates, LABELS, tmp_path / "spool")
+    traffic = Traffic(play, gates, tmp_path / "spool")
     for day in range(play.days + 30):
-        traffic.read(day)
+        traffic.read(day, LABELS)
         for site in play.sites:
             if day < play.days:
                 seen[site.code] |= {c.sop_instance_uid for c in planned_cases(play, site, day)}
