@@ -7,6 +7,8 @@ would use.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -121,14 +123,32 @@ def deployed(data_dir: Path, sites: Sequence[Site], port: int = 0) -> Iterator[D
 
     port : of the dashboard; 0 takes a free one.
     """
-    run = _fresh(data_dir)
-    ports = free_ports(1 + len(sites))
-    edges = tuple(
-        DemoEdge(site, run / "sites" / site.code, number)
-        for site, number in zip(sites, ports[1:], strict=True)
-    )
-    with Supervisor(run / "logs", environment(run / "clock")) as supervisor:
-        yield Deployment(run, DemoCentral(run / "central", port or ports[0]), edges, supervisor)
+    with _alone(data_dir):
+        run = _fresh(data_dir)
+        ports = free_ports(1 + len(sites))
+        edges = tuple(
+            DemoEdge(site, run / "sites" / site.code, number)
+            for site, number in zip(sites, ports[1:], strict=True)
+        )
+        with Supervisor(run / "logs", environment(run / "clock")) as supervisor:
+            yield Deployment(run, DemoCentral(run / "central", port or ports[0]), edges, supervisor)
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """One demonstration at a time in a folder: the next would clear it under the first."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise DemoFailed(
+            f"a demonstration is running in {data_dir}, or still stopping: name another --data-dir"
+        ) from error
+    else:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _fresh(data_dir: Path) -> Path:

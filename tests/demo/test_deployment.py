@@ -60,6 +60,19 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert precious.read_text() == "years of work"
 
 
+def test_two_demonstrations_never_share_a_folder(tmp_path: Path) -> None:
+    with deployed(tmp_path, SITES) as parts:
+        with (
+            pytest.raises(DemoFailed, match="a demonstration is running in"),
+            deployed(tmp_path, SITES),
+        ):
+            pass
+        assert parts.run.is_dir()
+
+    with deployed(tmp_path, SITES):
+        pass
+
+
 def test_the_next_demonstration_clears_what_the_last_one_left(tmp_path: Path) -> None:
     with deployed(tmp_path, SITES) as parts:
         (parts.run / "left-over").touch()
