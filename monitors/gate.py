@@ -19,8 +19,10 @@ from scipy.special import logit
 from monitors.annotation import Difference, double_difference, recalibrate
 from monitors.errors import NotAssessable
 from monitors.prevalence import Classes, Estimate, LabelShiftFit, label_shift_fit, mlls
+from monitors.readers import beyond_shift
 
 Route = Literal["prevalence", "scanner", ""]
+NEGLIGIBLE = 0.1  # reference SD: an acquisition characteristic that moved less did not move
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def evidence_of(
     named: tuple[str, ...],
     candidates: Mapping[str, float],
     before: float,
+    labels_before: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     design_effect: float = 1.0,
     acquisition: tuple[str, ...] = (),
     sentinel: bool = True,
@@ -107,7 +110,8 @@ def evidence_of(
     """The statistics of a gate from counts: `current` (B,) since the change, of what is affected.
 
     labels : (labelled, positive) counts (G,) of random audit reads since the change, on the
-    merged bins that `label_bins` (B,) names; None where there are none.
+    merged bins that `label_bins` (B,) names; None where there are none. labels_before : of the
+    reference period, from which the readers' errors are known; without it they are taken as none.
     """
     prevalence = mlls(classes, current, design_effect=design_effect)
     fit = label_shift_fit(classes, current, design_effect=design_effect)
@@ -117,7 +121,7 @@ def evidence_of(
         before,
         prevalence,
         fit,
-        _label_channel(classes, labels, label_bins, before, prevalence),
+        _label_channel(classes, labels_before, labels, label_bins, before, prevalence),
         0 if labels is None else int(np.sum(labels[0])),
         acquisition,
         sentinel,
@@ -127,6 +131,7 @@ def evidence_of(
 
 def _label_channel(
     classes: Classes,
+    known: tuple[npt.ArrayLike, npt.ArrayLike] | None,
     labels: tuple[npt.ArrayLike, npt.ArrayLike] | None,
     label_bins: npt.ArrayLike,
     before: float,
@@ -138,9 +143,11 @@ def _label_channel(
         return None
     groups = np.asarray(label_bins, dtype=np.int64)
     q0, q1 = (np.bincount(groups, weights=q) for q in (classes.q0, classes.q1))
-    expected = np.log(q1) - np.log(q0) + logit(before)
+    ratio = np.log(q1) - np.log(q0)
     try:
-        found = recalibrate(labels, expected)
+        if known is not None and np.sum(known[0]):
+            return beyond_shift(known, labels, ratio, before, prevalence)
+        found = recalibrate(labels, ratio + logit(before))
     except NotAssessable:
         return None
     error = float(prevalence.standard_error) / (pi * (1 - pi))

@@ -70,6 +70,37 @@ def newcombe(
     return Interval(value, value - below, value + above)
 
 
+def newcombe_paired(
+    both: npt.ArrayLike,
+    first_only: npt.ArrayLike,
+    second_only: npt.ArrayLike,
+    neither: npt.ArrayLike,
+    confidence: float = 0.95,
+) -> Interval:
+    """Difference of two rates of the same cases, first less second.
+
+    Newcombe (1998), Stat. Med. 17, 2635-2650, method 10: Wilson's limits of each, joined by the
+    correlation of the pairs, corrected for continuity.
+    """
+    a, b, c, d = np.broadcast_arrays(
+        *(np.asarray(x, dtype=np.float64) for x in (both, first_only, second_only, neither))
+    )
+    n = a + b + c + d
+    one, other = wilson(a + b, n, confidence), wilson(a + c, n, confidence)
+    spread = np.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    excess = a * d - b * c
+    excess = np.where(excess > 0, np.maximum(excess - n / 2, 0.0), excess)
+    phi = np.divide(excess, spread, out=np.zeros_like(spread), where=spread > 0)
+
+    def reach(down: FloatArray, up: FloatArray) -> FloatArray:
+        return np.asarray(np.sqrt(np.maximum(down**2 - 2 * phi * down * up + up**2, 0.0)))
+
+    value = one.value - other.value
+    below = reach(one.value - one.low, other.high - other.value)
+    above = reach(one.high - one.value, other.value - other.low)
+    return Interval(value, value - below, value + above)
+
+
 def odds_ratio(
     events: npt.ArrayLike,
     n: npt.ArrayLike,

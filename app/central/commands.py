@@ -313,12 +313,10 @@ def user_add(
 @change_plan.command("draft")
 def change_plan_draft(lock_digest: str, config: Config = None) -> None:
     """Print a plan to edit, with the bounds of the cleared envelope and claims of its cohort."""
-    from app.central.fleet.service import get_device_version, manifest_of
-    from app.central.recalibration.plans import default_document
+    from app.central.recalibration.plans import draft
 
     with transaction(config) as (_, session):
-        manifest = manifest_of(get_device_version(session, lock_digest))
-        out.print(default_document(manifest).model_dump_json(indent=2))
+        out.print(draft(session, lock_digest).model_dump_json(indent=2))
 
 
 @change_plan.command("put")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, time, timedelta
 from typing import TypedDict
 
@@ -23,15 +23,19 @@ from sqlalchemy.orm import Session, sessionmaker
 from app import clock
 from app.central.accounts import repository as accounts_repository
 from app.central.alerts import service as alerts
-from app.central.alerts.ports import Renderer
+from app.central.alerts.models import Severity
+from app.central.alerts.ports import Notice, Renderer
 from app.central.alerts.reminders import escalate, send_digests
 from app.central.alerts.transport import open_transport
 from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
+from app.central.fleet import service as fleet
 from app.central.intake import service as intake
 from app.central.intake.authentication import TOLERANCE
 from app.central.jobs.schedule import CatchUp, Daily, Every
 from app.central.jobs.service import Job, run_due
+from app.central.recalibration import holdouts
+from app.central.recalibration.watch import compare_due as watch_changes
 from app.central.references import repository as references_repository
 from app.central.renderers import Renderers
 from app.central.settings import CentralSettings
@@ -50,6 +54,7 @@ class Letters(TypedDict):
 
 log = structlog.get_logger()
 ROUND_S = 1.0
+AFTERCARE = time(6, 30)  # UTC: after the day's evaluation
 SIMULATED_ROUND_S = 0.2
 
 
@@ -130,6 +135,10 @@ class Worker:
         def escalation(session: Session, _: datetime) -> None:
             escalate(session, now=clock.now(), **self._letters())
 
+        def aftercare(session: Session, due_at: datetime) -> None:
+            watch_changes(session, due_at.date(), clock.now(), self.tell)
+            holdouts.remind(session, due_at.date(), self.tell)
+
         at_seven = Daily(time(7), self.settings.timezone)
         quarter = Every(timedelta(minutes=15))
         hourly = Every(timedelta(hours=1))
@@ -140,6 +149,7 @@ class Worker:
             Job("fleet.watch", hourly, watch, CatchUp.LATEST),
             Job("alerts.digest", at_seven, digest),
             Job("alerts.escalation", quarter, escalation, CatchUp.LATEST),
+            Job("recalibration.aftercare", Daily(AFTERCARE), aftercare, CatchUp.LATEST),
         ]
 
     def _evaluation(self, lock_digest: str) -> Job:
@@ -169,6 +179,28 @@ class Worker:
             view.signal,
             device=f"{view.device} {view.version}",
             promised=promised,
+            now=clock.now(),
+            **self._letters(),
+        )
+
+    def tell(
+        self,
+        session: Session,
+        cause: str,
+        notice: Notice,
+        severity: Severity,
+        sites: Collection[str],
+        lock_digest: str,
+    ) -> None:
+        """Queue the mails about something that is no signal."""
+        version = fleet.device_version(session, lock_digest)
+        alerts.tell(
+            session,
+            cause,
+            notice,
+            severity,
+            sites=sites,
+            device=f"{version.device} {version.version}",
             now=clock.now(),
             **self._letters(),
         )

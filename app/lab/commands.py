@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.lab import table_commands
+from app.lab import holdout_command, table_commands
 from app.lab.options import (
     ColumnsOption,
     NotPossible,
@@ -27,6 +27,7 @@ lab.command()(table_commands.compare)
 lab.command()(table_commands.prevalence)
 lab.command()(table_commands.recalibrate)
 lab.command()(table_commands.power)
+lab.command()(holdout_command.reevaluate)
 
 
 @lab.command()

@@ -27,6 +27,7 @@ from app.lab.demo_bundle import Device, obtain
 from app.lab.demo_central import Api
 from app.lab.demo_deployment import Deployment, deployed
 from app.lab.demo_edges import DemoEdge
+from app.lab.demo_recalibration import ChangeControl, Recalibration
 from app.lab.demo_scenario import Scenario, scenario
 from app.lab.demo_summary import Stopwatch, Summary, faults_of_output, show
 from app.lab.demo_traffic import Traffic
@@ -105,11 +106,12 @@ class Performance:
                 self.console.status(f"Starting the service and {sites} edges"),
             ):
                 self.parts.start(device, self._night(0))
-            self._play(traffic, device)
+            change = ChangeControl(self.parts, device.lock_digest) if self.play.planted else None
+            self._play(traffic, device, change)
         with self.watch("report"), self.console.status("Writing the report"):
-            return self._conclude(device, traffic.sent)
+            return self._conclude(device, traffic.sent, change)
 
-    def _play(self, traffic: Traffic, device: Device) -> None:
+    def _play(self, traffic: Traffic, device: Device, change: ChangeControl | None) -> None:
         begins = self.play.days_reference + ARRIVAL_DAYS
         with _progress(self.console) as progress:
             bar = progress.add_task("Reference period", total=self.play.days + AFTERWARDS_DAYS)
@@ -118,9 +120,20 @@ class Performance:
                     with self.watch("approval"):
                         self._approve_reference(device)
                     progress.update(bar, description="Monitored period")
-                with self.watch("reference" if day < begins else "monitored"):
+                if change is not None and day == self.play.recalibrated_from:
+                    progress.update(bar, description="Recalibration")
+                    with self.watch("recalibration"):
+                        change.begin(self._night(day))
+                with self.watch(self._phase(day, begins)):
                     self._day(traffic, day, device.sentinel_labels)
+                    if change is not None:
+                        change.look(self._night(day + 1))
                 progress.advance(bar)
+
+    def _phase(self, day: int, begins: int) -> str:
+        if day >= self.play.recalibrated_from and self.play.planted:
+            return "recalibration"
+        return "reference" if day < begins else "monitored"
 
     def _day(self, traffic: Traffic, day: int, sentinel_labels: Sequence[int]) -> None:
         """One day's patients and reads, seen from the night after it."""
@@ -142,7 +155,9 @@ class Performance:
         number = Api(url, analyst).propose_reference(device.lock_digest, self.play.reference_end)
         Api(url, approver).approve_reference(number)
 
-    def _conclude(self, device: Device, sent: Mapping[str, int]) -> Summary:
+    def _conclude(
+        self, device: Device, sent: Mapping[str, int], change: ChangeControl | None
+    ) -> Summary:
         last = self.play.on(self.play.days + AFTERWARDS_DAYS)
         instant = datetime.combine(last, EVALUATED)
         self.parts.move_to(instant)
@@ -157,7 +172,8 @@ class Performance:
             balance_of(edge, sent[edge.site.code], counted[edge.site.code])
             for edge in self.parts.edges
         )
-        return self._summary(device, signals, balances, report)
+        recalibration = change.conclude() if change is not None else None
+        return self._summary(device, signals, balances, report, recalibration)
 
     def _summary(
         self,
@@ -165,10 +181,15 @@ class Performance:
         signals: tuple[Signal, ...],
         balances: tuple[EdgeBalance, ...],
         report: Path,
+        recalibration: Recalibration | None,
     ) -> Summary:
         mails = self.parts.central.subjects()
         verdict = judge(self.play.planted, signals, balances)
-        faults = (*verdict.faults, *faults_of_output(signals, mails, report.read_bytes()))
+        faults = (
+            *verdict.faults,
+            *faults_of_output(signals, mails, report.read_bytes()),
+            *(recalibration.faults if recalibration is not None else ()),
+        )
         return Summary(
             ok=verdict.ok and not faults,
             seed=self.play.seed,
@@ -180,6 +201,7 @@ class Performance:
             signals=signals,
             unexpected=verdict.unexpected,
             faults=faults,
+            recalibration=recalibration,
             balances=balances,
             mails=tuple(mails),
             report=str(report),

@@ -18,6 +18,7 @@ from app.device.reference.chest.dicom import HEADERS, ScannerHeader
 
 FIRST_DAY = date(2026, 1, 5)  # a Monday, so that the weekday pattern starts where a reader expects
 PLANT_FROM, PLANT_BEFORE = 9, 25  # monitored days, counted from 1
+RECALIBRATED_DAYS = 3  # with patients, at an operating point that answers the prevalence
 
 
 class Change(StrEnum):
@@ -98,6 +99,11 @@ class Scenario:
     @property
     def days(self) -> int:
         """Number of days on which patients come."""
+        return self.recalibrated_from + (RECALIBRATED_DAYS if self.planted else 0)
+
+    @property
+    def recalibrated_from(self) -> int:
+        """The day after the monitored period: what was signalled may be answered from here on."""
         return self.days_reference + self.days_monitored
 
     @property

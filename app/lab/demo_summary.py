@@ -13,6 +13,7 @@ from rich.table import Table
 
 from app import clock
 from app.contracts.signals import Signal
+from app.lab.demo_recalibration import Recalibration
 from app.lab.demo_verdict import EdgeBalance, Finding
 
 
@@ -31,6 +32,7 @@ class Summary(BaseModel):
     signals: tuple[Signal, ...]
     unexpected: tuple[Signal, ...]
     faults: tuple[str, ...]
+    recalibration: Recalibration | None = None  # None where nothing was planted
     balances: tuple[EdgeBalance, ...]
     mails: tuple[str, ...]  # subjects
     report: str  # path of the PDF
@@ -72,6 +74,8 @@ def show(console: Console, summary: Summary) -> None:
             f"{signal.event or ', '.join(signal.history[-1].causes)}",
             style="bold red",
         )
+    if summary.recalibration is not None:
+        console.print(_recalibration_table(summary.recalibration))
     console.print(_balance_table(summary.balances))
     for fault in summary.faults:
         console.print(fault, style="bold red")
@@ -102,6 +106,12 @@ def _planted_table(findings: Sequence[Finding]) -> Table:
     return _table("Planted against found", rows, findings)
 
 
+def _recalibration_table(found: Recalibration) -> Table:
+    given = [name for name, value in found.model_dump().items() if value not in (None, "", ())]
+    rows = {name.replace("_", " "): _field(name) for name in given if name != "faults"}
+    return _table("Recalibration", rows, [found])
+
+
 def _balance_table(balances: Sequence[EdgeBalance]) -> Table:
     names = [name for name in EdgeBalance.model_fields if name != "site"]
     rows: dict[str, Callable[[EdgeBalance], Any]] = {"site": lambda b: b.site}
@@ -109,8 +119,8 @@ def _balance_table(balances: Sequence[EdgeBalance]) -> Table:
     return _table("Balances", rows, balances)
 
 
-def _field(name: str) -> Callable[[EdgeBalance], Any]:
-    return lambda balance: getattr(balance, name)
+def _field(name: str) -> Callable[[Any], Any]:
+    return lambda item: getattr(item, name)
 
 
 def _table(

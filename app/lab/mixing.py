@@ -10,17 +10,18 @@ from app.lab.two_tables import TwoTables
 from monitors.annotation import mantel_haenszel
 from monitors.dispersion import design_effect, intraclass_correlation
 from monitors.errors import NotAssessable
+from monitors.gate import GateLimits
 from monitors.matching import hellinger_prevalence
 from monitors.performance import Audit, classes_of
 from monitors.prevalence import Classes, Estimate, bbse, label_shift_fit, mlls
 from monitors.proportions import wilson
 from monitors.recalibration import Consequence, consequence
-from monitors.schema import FloatArray
+from monitors.schema import FloatArray, IntArray
 from monitors.summaries import score_bin, score_counts
 
 LEAST_POSITIVES = 30
-SIZE = 0.01  # of the test that only the mixture changed
-RESIDUAL = 0.02  # most lack of fit per case that is negligible
+LIMITS = GateLimits()
+Figures = tuple[tuple[str, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Mixing:
     labels_p: float | None
     measured: Estimated | None
     labels: int
-    consequences: tuple[tuple[str, float, float, float], ...]
+    consequences: Figures
 
 
 def scores_of(tables: TwoTables) -> Scores:
@@ -135,7 +136,7 @@ def mixing(tables: TwoTables) -> Mixing:
         estimates=tuple(estimates),
         fit_p=float(fit.p_value),
         residual_high=high,
-        supported=float(fit.p_value) >= SIZE and high <= RESIDUAL,
+        supported=float(fit.p_value) >= LIMITS.size and high <= LIMITS.residual,
         labels_p=_labels_p(tables),
         measured=_measured(tables),
         labels=int(_audit(tables)[0]),
@@ -168,22 +169,27 @@ def _measured(tables: TwoTables) -> Estimated | None:
     )
 
 
+def audit_row(tables: TwoTables) -> IntArray:
+    """Labels of the current table's random audit, on the schema's label columns."""
+    return tables.label_row(True, "random_audit")
+
+
 def _audit(tables: TwoTables) -> tuple[int, int]:
     """Random audit labels of the current table, and the positive ones."""
-    row, columns = tables.label_row(True, "random_audit"), tables.schema.label_columns
+    row, columns = audit_row(tables), tables.schema.label_columns
     return int(row[columns["labelled"]].sum()), int(row[columns["positive"]].sum())
 
 
 NAMES = ("sensitivity", "specificity", "ppv", "npv", "alerts_per_1000", "missed_per_1000")
 
 
-def _consequences(s: Scores, prevalence: Estimate) -> tuple[tuple[str, float, float, float], ...]:
+def _consequences(s: Scores, prevalence: Estimate) -> Figures:
     if s.threshold_bin is None or not 0 < float(prevalence.value) < 1:
         return ()
     return consequence_rows(consequence(s.classes, prevalence, s.threshold_bin))
 
 
-def consequence_rows(found: Consequence) -> tuple[tuple[str, float, float, float], ...]:
+def consequence_rows(found: Consequence) -> Figures:
     """Name, value and 95 % interval of each figure."""
     figures = ((name, getattr(found, name)) for name in NAMES)
     return tuple((name, float(x.value), float(x.low), float(x.high)) for name, x in figures)

@@ -225,24 +225,25 @@ def _figures(caption: str, figures: Iterable[tuple[str, float, float, float]]) -
 
 def proposal_view(p: Proposal) -> ReportView:
     """The threshold or the refusal first."""
+    held = p.policy.held.replace("_", " ")
     answer = (
-        f"No threshold is proposed: {p.refused}."
-        if p.refused
-        else f"To hold {p.held.replace('_', ' ')} at {p.target:g} the threshold would move from "
+        f"To hold {held} at {p.policy.target:g} the threshold would move from "
         f"{p.old_threshold:g} to {p.new_threshold:.3f}."
+        if p.new_threshold is not None
+        else "No threshold is proposed."
     )
-    rests = f"It rests on a share of positives of {_rate(p.used)} by {p.used.method}."
+    used = Estimated("scores", p.prevalence, p.low, p.high)
+    rests = f"Share of positives by scores: {_rate(used)}; {filters.rate(p.before)} before."
+    why = ((r.found, r.would_change) for r in p.refused)
+    refused = Grid("Refused because", ("Found", "What would change it"), tuple(why))
+    figures = [_figures(f"At the present threshold, {p.old_threshold:g}", p.old)]
+    if p.new_threshold is not None:
+        figures.append(_figures(f"At {p.new_threshold:.3f}", p.new))
     sections = (
-        Section("Proposal", (answer, rests, wording.LOCKED)),
-        Section(
-            "Consequences",
-            grids=(
-                _figures(f"At the present threshold, {p.old_threshold:g}", p.old),
-                *([_figures(f"At {p.new_threshold:.3f}", p.new)] if p.new_threshold else []),
-            ),
-        ),
+        Section("Proposal", (answer, rests, wording.LOCKED), grids=(refused,) if p.refused else ()),
+        Section("Consequences", grids=tuple(figures)),
     )
-    cover = (Fact("Held", p.held.replace("_", " ")), Fact("Target", f"{p.target:g}"))
+    cover = (Fact("Held", held), Fact("Target", f"{p.policy.target:g}"))
     return _view("Proposed operating point", cover, sections, p)
 
 

@@ -1,4 +1,7 @@
-"""Which threshold a policy asks for at the current prevalence. A proposal; nothing is changed."""
+"""Which threshold a policy asks for at the current prevalence. A proposal; nothing is changed.
+
+The same gate, policies and expected figures as in the service, on the merged bins of two tables.
+"""
 
 from __future__ import annotations
 
@@ -8,118 +11,102 @@ import numpy as np
 
 from app.errors import ContractError
 from app.lab.comparing import Comparison, compare
-from app.lab.mixing import Estimated, Mixing, Scores, consequence_rows, mixing, scores_of
+from app.lab.mixing import Figures, Scores, audit_row, consequence_rows, scores_of
 from app.lab.two_tables import TwoTables
-from monitors.errors import NotAssessable
-from monitors.prevalence import Estimate
-from monitors.recalibration import (
-    bin_for_alert_rate,
-    bin_for_ppv,
-    bin_for_sensitivity,
-    bin_for_specificity,
-    consequence,
-    cost_threshold,
-    require_claim,
-)
-
-LEAST_AUDIT = 60  # labels that confirm a prevalence
-Z95 = 1.96
-HELD = ("sensitivity", "specificity", "ppv", "alert_rate", "cost")
-Figures = tuple[tuple[str, float, float, float], ...]
+from monitors.errors import MonitorError, NotAssessable
+from monitors.expected import Expectation
+from monitors.gate import NEGLIGIBLE, Evidence, Reason, evidence_of, gate
+from monitors.policies import Policy, choose
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """used : the prevalence it rests on. refused : why not, "" for a proposal. Thresholds lie on
-    edges of merged score bins."""
+    """before : share of positives of the reference; prevalence, low, high : of the current table.
+    refused : reasons and what would change them; () for a proposal. Thresholds lie on edges of
+    merged score bins."""
 
-    held: str
-    target: float
-    prevalence: Mixing
-    used: Estimated
-    refused: str
+    policy: Policy
+    before: float
+    prevalence: float
+    low: float
+    high: float
+    refused: tuple[Reason, ...]
     old_threshold: float
     new_threshold: float | None
     old: Figures
     new: Figures
 
 
-def propose(tables: TwoTables, held: str, target: float, claim: float | None) -> Proposal:
+def propose(tables: TwoTables, held: str, target: float, floor: float) -> Proposal:
     """The threshold that holds `held` at `target`, unless the cause forbids one.
 
-    claim : sensitivity that must stay guaranteed at the new threshold; None for no such floor.
+    floor : sensitivity that must stay guaranteed at the new threshold; 0 for no such floor.
     """
-    if held not in HELD:
-        raise ContractError("policy", f"policy: one of {', '.join(HELD)} expected, got {held!r}")
+    try:
+        policy = Policy(held, target, floor)  # type: ignore[arg-type]
+    except MonitorError as error:
+        raise ContractError("policy", str(error)) from error
     if tables.threshold is None:
         raise ContractError("policy", "policy: the columns map needs an [operating_point]")
-    s, found = scores_of(tables), mixing(tables)
+    s = scores_of(tables)
     if s.threshold_bin is None:
         raise ContractError("policy", "policy: a threshold above 0 expected")
-    source = _trusted(found)
-    now = _estimate(source)
-    old = consequence_rows(consequence(s.classes, now, s.threshold_bin))
-    refused, at = _gate(found, compare(tables)), None
-    if not refused:
-        try:
-            at = _bin(s, held, target, source.value)
-            if claim is not None:
-                require_claim(s.classes, at, claim)
-        except NotAssessable as error:
-            refused, at = str(error), None
-    new = () if at is None else consequence_rows(consequence(s.classes, now, at))
-    edge = None if at is None else float(s.edges[at])
-    return Proposal(held, target, found, source, refused, tables.threshold, edge, old, new)
+    evidence = _evidence(tables, s, compare(tables))
+    pool, found = Expectation(s.classes, s.current, s.effect), evidence.prevalence
+    at, reasons = _chosen(policy, s, evidence)
+    return Proposal(
+        policy,
+        evidence.before,
+        float(found.value),
+        float(found.low),
+        float(found.high),
+        reasons,
+        tables.threshold,
+        None if at is None else float(s.edges[at]),
+        consequence_rows(pool.at(s.threshold_bin)),
+        () if at is None else consequence_rows(pool.at(at)),
+    )
 
 
-def _trusted(found: Mixing) -> Estimated:
-    """The scores' estimate, which is sharper, unless a random audit contradicts it.
-
-    Labels that err make the scores' estimate too extreme; what a PPV counts are labels.
-    """
-    scores, audit = found.estimates[0], found.measured
-    if audit is None or (audit.low <= scores.high and scores.low <= audit.high):
-        return scores
-    return audit
-
-
-def _estimate(of: Estimated) -> Estimate:
-    value, low, high = (np.asarray(x) for x in (of.value, of.low, of.high))
-    return Estimate(value, (high - low) / (2 * Z95), low, high)
+def _chosen(policy: Policy, s: Scores, evidence: Evidence) -> tuple[int | None, tuple[Reason, ...]]:
+    verdict = gate(evidence)
+    if verdict.route != "prevalence":
+        return None, verdict.reasons or (NO_REMAPPING,)
+    try:
+        return choose(policy, s.classes, float(evidence.prevalence.value)), ()
+    except NotAssessable as error:
+        return None, (Reason("no_threshold", str(error), "another target, or more labels"),)
 
 
-def _gate(found: Mixing, whole: Comparison) -> str:
-    """Why the cause forbids a new threshold; "" where it does not."""
-    if whole.differs and (whole.verdict is None or whole.verdict.causes != ("prevalence",)):
-        named = "undetermined" if whole.verdict is None else " and ".join(whole.verdict.causes)
-        return (
-            f"the tables differ and the cause is {named}: a new threshold is a remedy for a "
-            "changed share of positives alone"
-        )
-    if not found.supported:
-        return (
-            "the scores are not shown to mix the reference's classes: too few cases, or more moved"
-        )
-    if found.labels < LEAST_AUDIT:
-        return (
-            f"{found.labels} random audit labels in the current table, {LEAST_AUDIT} needed: "
-            "scores cannot tell missed positives from fewer positives"
-        )
-    return ""
+NO_REMAPPING = Reason(
+    "scanner",
+    "a scanner shift: scores are never remapped",
+    "an equivalent threshold from a freshly labelled holdout of that scanner",
+)
 
 
-def _bin(s: Scores, held: str, target: float, prevalence: float) -> int:
-    if held == "sensitivity":
-        at = int(bin_for_sensitivity(s.classes, target))
-    elif held == "specificity":
-        at = int(bin_for_specificity(s.classes, target))
-    elif held == "ppv":
-        at = int(bin_for_ppv(s.classes, prevalence, target))
-    elif held == "alert_rate":
-        at = int(bin_for_alert_rate(s.classes, prevalence, target))
-    else:
-        raw = float(cost_threshold(target, 1 - target, s.rate, prevalence))
-        at = int(np.searchsorted(s.edges, raw, side="right")) - 1
-    if not 0 < at < s.current.size:
-        raise NotAssessable(f"no threshold between score bins holds {held} at {target}")
-    return at
+def _evidence(tables: TwoTables, s: Scores, whole: Comparison) -> Evidence:
+    verdict, columns = whole.verdict, tables.schema.label_columns
+    audit = audit_row(tables)
+    return evidence_of(
+        s.classes,
+        s.current,
+        (audit[columns["labelled"]], audit[columns["positive"]]),
+        np.arange(s.current.size),
+        named=() if verdict is None else tuple(verdict.causes),
+        candidates={} if verdict is None else verdict.candidates,
+        before=s.rate,
+        design_effect=max(s.effect, 1.0),
+        acquisition=_moved(whole),
+    )
+
+
+def _moved(whole: Comparison) -> tuple[str, ...]:
+    """Acquisition characteristics whose whole interval lies beyond what is negligible."""
+    return tuple(
+        r.name
+        for r in whole.rows
+        if r.kind == "numeric"
+        and r.interval is not None
+        and (r.interval[0] > NEGLIGIBLE or r.interval[1] < -NEGLIGIBLE)
+    )

@@ -76,14 +76,16 @@ def recalibrate(
     columns: ColumnsOption,
     out: OutOption,
     hold: Annotated[
-        str, typer.Option("--hold", help="sensitivity, specificity, ppv, alert_rate or cost.")
+        str,
+        typer.Option("--hold", help="sensitivity, specificity, ppv, alert_rate or net_benefit."),
     ],
     target: Annotated[
-        float, typer.Option("--target", help="What to hold it at; for cost C_FP / (C_FP + C_FN).")
+        float,
+        typer.Option("--target", help="What to hold it at; net_benefit: C_FP / (C_FP + C_FN)."),
     ],
     claim: Annotated[
-        float | None, typer.Option("--claim", help="Sensitivity that must stay guaranteed.")
-    ] = None,
+        float, typer.Option("--claim", help="Sensitivity that must stay guaranteed; 0 for none.")
+    ] = 0.0,
     current: CurrentArgument = None,
     reference_end: EndOption = None,
     html: HtmlOption = None,
@@ -96,7 +98,10 @@ def recalibrate(
         tables = _two(reference, current, reference_end, columns)
         found = propose(tables, hold, target, claim)
     pages.write(found, pages.proposal_view(found) if html else None, out, html)
-    typer.echo(found.refused or f"{found.old_threshold:g} to {found.new_threshold:.4g}: {out}")
+    if found.new_threshold is None:
+        typer.echo(f"refused: {'; '.join(r.found for r in found.refused)}: {out}")
+    else:
+        typer.echo(f"{found.old_threshold:g} to {found.new_threshold:.4g}: {out}")
 
 
 def power(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.central.alerts.ports import Alert, Digest, Escalation, RenderedMail
-from dashboards.mail.views import AlertView, alert_view, digest_view, waiting_view
+from app.central.alerts.ports import Alert, Digest, Escalation, Notice, RenderedMail
+from dashboards.mail.views import AlertView, alert_view, digest_view, notice_view, waiting_view
 from dashboards.templating import render
 
 
@@ -26,6 +26,10 @@ class MailRenderer:
             text=render("mail/digest.txt", view=view),
             html=render("mail/digest.html", view=view),
         )
+
+    def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
+        """Something to know that is no signal, in the same form."""
+        return _letter(notice_view(notice, base_url))
 
 
 def _view(alert: Alert) -> AlertView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from app.central.alerts.ports import Digest
+from app.central.alerts.ports import Digest, Notice
 from app.contracts.signals import Signal
 from dashboards import wording
 from dashboards.pages.views import Fact
@@ -59,6 +59,20 @@ def waiting_view(view: AlertView, waited: timedelta) -> AlertView:
         subject=subject,
         heading=f"{view.heading}: nobody has answered for {hours}",
         to_do=(f"Nobody has acknowledged this signal for {hours}.", *view.to_do),
+    )
+
+
+def notice_view(notice: Notice, base_url: str) -> AlertView:
+    """Something to know that is no signal, in the form of an alert."""
+    return AlertView(
+        subject=f"[Surveillance] {notice.subject}",
+        heading=notice.heading,
+        claim=notice.sentences,
+        facts=tuple(Fact(name, value) for name, value in notice.facts),
+        not_meant=(),
+        to_do=notice.to_do,
+        link=f"{base_url.rstrip('/')}{notice.path}",
+        footer=(wording.MAIL_WHY,),
     )
 
 

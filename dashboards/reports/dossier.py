@@ -5,13 +5,13 @@ Everything comes from the frozen document, its signatures and its releases; noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.central.plain import plain
-from app.central.recalibration.models import ProposalAction
 from app.central.recalibration.releases import ReleaseView
 from app.central.recalibration.service import ProposalView
+from app.central.recalibration.watch import PostChange
 from app.contracts.signing import canonical
 from dashboards import filters
 from dashboards.pages.views import Fact, Grid
@@ -43,8 +43,9 @@ def dossier(view: ProposalView) -> ReportView:
         Section("Traceability", grids=(traceability_grid(view),)),
         Section("Signatures", grids=(signature_grid(view),)),
         Section("Releases", grids=(release_grid(view),)),
+        Section("Comparison after the change", grids=(watch_grid(view.comparisons),)),
         Section("User notice", tuple(notice(view, r) for r in view.releases)),
-        Section("Correction and removal", (CORRECTION,), facts=correction_facts(view)),
+        Section("Correction and removal", (CORRECTION, "Its data are a document of their own.")),
     )
     return ReportView(
         number=view.id,
@@ -208,6 +209,22 @@ def release_grid(view: ProposalView) -> Grid:
     return Grid("Releases", (*columns, "Signed by", "Edge"), rows, empty="Nothing is released.")
 
 
+def watch_grid(comparisons: Sequence[PostChange]) -> Grid:
+    """The comparison of each release at the number of cases that was set before."""
+    rows = tuple(
+        (
+            c.point_id,
+            f"{c.cases} of {c.planned}",
+            "–" if c.alerts is None else f"{c.alerts:.0f} ({c.low:.0f} to {c.high:.0f})",
+            f"{c.expected_low:.0f} to {c.expected_high:.0f}",
+            c.state,
+        )
+        for c in comparisons
+    )
+    columns = ("Operating point", "Cases, planned", "Alerts per 1,000", "Expected", "Result")
+    return Grid("Comparison after the change", columns, rows, empty="None was due yet.")
+
+
 def notice(view: ProposalView, release: ReleaseView) -> str:
     """What the users of one site are told."""
     d = view.document
@@ -219,22 +236,6 @@ def notice(view: ProposalView, release: ReleaseView) -> str:
         f"Expected at your prevalence: sensitivity {interval(figures['sensitivity'])}, PPV "
         f"{interval(figures['ppv'])}, {interval(figures['alerts_per_1000'])} alerts per 1,000 "
         f"cases. To go back: operating point {release.rollback_to}."
-    )
-
-
-def correction_facts(view: ProposalView) -> tuple[Fact, ...]:
-    """Data for 21 CFR 806.10 (report) or 806.20 (record); what only a person knows is left open."""
-    d = view.document
-    approval = [s for s in view.decisions if s.action is ProposalAction.APPROVE]
-    return (
-        Fact("Device, UDI-DI", f"{d['device']} {d['version']}, {d['udi_di']}"),
-        Fact("Event and action", f"{_outcome(view)} {d['prevalence']['statement']}"),
-        Fact("Consignees", ", ".join(sorted({r.site_id for r in view.releases})) or "none yet"),
-        Fact("Initiated", filters.instant(view.releases[0].released_at) if view.releases else "–"),
-        Fact("Communications", f"{len(view.releases)} user notices, above"),
-        Fact("Justification", approval[0].reason if approval else "to be given by a person"),
-        Fact("Reviewed by", approval[0].printed_name if approval else "to be given by a person"),
-        Fact("806.10 or 806.20, injuries, report numbers", "to be given by a person"),
     )
 
 

@@ -14,6 +14,8 @@ ASSIGNMENTS = {
     "recalibration_decision": "reason = ''",
     "point_release": "reason = ''",
     "change_plan": "version = 0",
+    "post_change_comparison": "digest = ''",
+    "holdout_evaluation": "verdict = ''",
     "awareness": "how = ''",
     "reportability_assessment": "signature = ''",
 }

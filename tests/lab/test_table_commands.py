@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from app.contracts.case_table import read_columns_map
 from app.errors import AppError, ContractError
+from app.lab import simulate
 from app.lab.commands import lab
 from app.lab.comparing import compare
 from app.lab.mixing import mixing
@@ -26,6 +27,7 @@ PLANTED = {
     "prevalence": (Drift(kind="prevalence", day=0, site="", size=2.5),),
 }
 FLEET = Fleet(volume=50.0, reference_days=40, monitored_days=25)
+OTHERS = ("none", "prevalence", "scanner")
 END = datetime.date.fromordinal(FLEET.reference_end - 1)
 
 
@@ -35,6 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, drifts in PLANTED.items():
         fleet = Fleet(volume=50.0, reference_days=40, monitored_days=25, drifts=drifts)
         write(path, fleet, 4, f"{name}.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulate, "READ_MARGIN", 4.0)  # readers who hardly ever err
+        write(path, fleet, 4, "clear.csv")
     return path
 
 
@@ -157,35 +162,37 @@ def test_the_share_of_positives_is_estimated_and_the_fit_accepted(folder: Path) 
     assert "Missed positives look exactly like fewer positives" in page.read_text()
 
 
-def test_a_higher_prevalence_lowers_the_threshold_of_a_ppv_and_a_scanner_refuses(
-    folder: Path,
-) -> None:
+def test_a_higher_prevalence_lowers_the_threshold_and_other_causes_refuse(folder: Path) -> None:
     out, page = folder / "r.json", folder / "r.html"
     words = ["--columns", folder / "columns.toml", "--reference-end", END, "-o", out,
              "--html", page, "--hold", "ppv", "--target", "0.5"]  # fmt: skip
 
-    run("recalibrate", folder / "prevalence.csv", *words)
+    run("recalibrate", folder / "clear.csv", *words)
     moved = json.loads(out.read_text())
     stands_alone(page.read_text())
-    run("recalibrate", folder / "none.csv", *words)
-    usual = json.loads(out.read_text())
-    said = run("recalibrate", folder / "scanner.csv", *words)
+    said = {name: run("recalibrate", folder / f"{name}.csv", *words) for name in OTHERS}
     refused = json.loads(out.read_text())
 
-    assert moved["new_threshold"] < usual["new_threshold"]
+    assert moved["refused"] == []
+    assert moved["new_threshold"] < moved["old_threshold"]
     assert {n: v for n, v, *_ in moved["new"]}["ppv"] == pytest.approx(0.5, abs=0.1)
-    assert "the cause is scanner" in said
+    assert "includes the" in said["none"]  # the share of positives is as before
+    assert "labels moved" in said["prevalence"]  # of readers who err: scores exaggerate
+    assert "scores are never remapped" in said["scanner"]
     assert refused["new_threshold"] is None
+    assert all(r["would_change"] for r in refused["refused"])
     assert "No threshold is proposed" in page.read_text()
+    stands_alone(page.read_text())
 
 
 def test_a_claim_that_would_be_broken_refuses(folder: Path) -> None:
     out = folder / "claim.json"
-    run("recalibrate", folder / "none.csv", "--columns", folder / "columns.toml",
+    run("recalibrate", folder / "clear.csv", "--columns", folder / "columns.toml",
         "--reference-end", END, "-o", out, "--hold", "alert_rate", "--target", "0.1",
         "--claim", "0.9")  # fmt: skip
 
-    assert "below the claim of 0.9" in json.loads(out.read_text())["refused"]
+    [reason] = json.loads(out.read_text())["refused"]
+    assert "below the claim of 0.9" in reason["found"]
 
 
 # Power ---------------------------------------------------------------------------------------
@@ -217,7 +224,7 @@ def test_refusals_say_what_was_expected(folder: Path) -> None:
         (["compare", table, "--reference-end", "soon", *columns], "a date like"),
         (["compare", table, "--reference-end", "2001-01-01", *columns], "reference table: no case"),
         (["recalibrate", table, "--reference-end", END, *columns, "--hold", "x", "--target", "1"],
-         "one of sensitivity, specificity, ppv, alert_rate, cost expected, got 'x'"),
+         "one of sensitivity, specificity, ppv, alert_rate, net_benefit expected"),
     ):  # fmt: skip
         with pytest.raises(AppError, match=match):
             run(*words)

@@ -71,45 +71,69 @@ WRONG = {
 }
 
 
+MERGED = np.repeat(np.arange(4), 4)
+BEFORE = 0.15
+EXACT, ERRING = (1.0, 1.0), (0.93, 0.95)  # sensitivity and specificity of readers
+
+
+def audit(
+    rng: np.random.Generator,
+    n: int,
+    pi: float,
+    classes: tuple[FloatArray, FloatArray],
+    reader: tuple[float, float],
+) -> tuple[IntArray, FloatArray]:
+    """Reads of `n` cases drawn at random, on the merged bins."""
+    ill = rng.random(n) < pi
+    q0, q1 = classes
+    bins = MERGED[np.where(ill, rng.choice(BINS, n, p=q1), rng.choice(BINS, n, p=q0))]
+    called = np.where(ill, rng.random(n) < reader[0], rng.random(n) >= reader[1])
+    return np.bincount(bins, minlength=4), np.bincount(bins, weights=called, minlength=4)
+
+
 def verdict_is_open(
-    rng: np.random.Generator, pi: float, q0: FloatArray, q1: FloatArray, overcalled: float
+    rng: np.random.Generator,
+    pi: float,
+    q0: FloatArray,
+    q1: FloatArray,
+    overcalled: float,
+    reader: tuple[float, float] = EXACT,
 ) -> bool:
-    """3,000 cases since the change with 200 audit labels, against a cohort of 1,900."""
+    """3,000 cases and 200 audit labels since the change, 500 before, a cohort of 1,900."""
     cohort = Classes(rng.multinomial(1500, NEGATIVE), rng.multinomial(400, POSITIVE))
-    ill = rng.random(3000) < pi
-    scores = np.where(ill, rng.choice(BINS, 3000, p=q1), rng.choice(BINS, 3000, p=q0))
-    audited = rng.choice(3000, 200, replace=False)
-    called = ill[audited] | (rng.random(200) < overcalled)
-    merged = np.repeat(np.arange(4), 4)
-    bins = merged[scores[audited]]
-    labels = np.bincount(bins, minlength=4), np.bincount(bins, weights=called, minlength=4)
+    since = (reader[0], reader[1] - overcalled)
     evidence = evidence_of(
         cohort,
-        np.bincount(scores, minlength=BINS),
-        labels,
-        merged,
+        rng.multinomial(3000, (1 - pi) * q0 + pi * q1),
+        audit(rng, 200, pi, (q0, q1), since),
+        MERGED,
         named=("prevalence",),
         candidates={"prevalence": 0.95},
-        before=0.15,
+        before=BEFORE,
+        labels_before=audit(rng, 500, BEFORE, (NEGATIVE, POSITIVE), reader),
     )
     return gate(evidence).is_open
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("reader", [EXACT, ERRING], ids=["exact", "erring"])
 @pytest.mark.parametrize("cause", WRONG)
-def test_what_is_not_a_pure_prevalence_shift_is_refused(cause: str) -> None:
+def test_what_is_not_a_pure_prevalence_shift_is_refused(
+    cause: str, reader: tuple[float, float]
+) -> None:
     rng = np.random.default_rng(6)
 
-    refused = sum(not verdict_is_open(rng, *WRONG[cause]) for _ in range(RUNS))
+    refused = sum(not verdict_is_open(rng, *WRONG[cause], reader) for _ in range(RUNS))
 
     assert refused >= 970, refused
 
 
 @pytest.mark.slow
-def test_a_pure_prevalence_shift_is_rarely_refused() -> None:
+@pytest.mark.parametrize("reader", [EXACT, ERRING], ids=["exact", "erring"])
+def test_a_pure_prevalence_shift_is_rarely_refused(reader: tuple[float, float]) -> None:
     rng = np.random.default_rng(7)
 
-    passed = sum(verdict_is_open(rng, 0.28, NEGATIVE, POSITIVE, 0.0) for _ in range(300))
+    passed = sum(verdict_is_open(rng, 0.28, NEGATIVE, POSITIVE, 0.0, reader) for _ in range(300))
 
     assert passed >= 0.88 * 300, passed  # the label test alone refuses 5 of 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.central.alerts.ports import Alert, Digest, Escalation, RenderedMail
+from app.central.alerts.ports import Alert, Digest, Escalation, Notice, RenderedMail
 from app.central.renderers import Renderers
 from app.central.reports.ports import DriftReport, RenderedReport
 
@@ -18,6 +18,10 @@ class InAFewWords:
 
     def escalation_mail(self, escalation: Escalation) -> RenderedMail:
         words = f"{escalation.alert.identifier} waits for {escalation.waited}"
+        return RenderedMail(words, words, f"<p>{words}</p>")
+
+    def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
+        words = f"{notice.subject} {base_url}{notice.path}"
         return RenderedMail(words, words, f"<p>{words}</p>")
 
     def drift_report(

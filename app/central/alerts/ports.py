@@ -50,6 +50,18 @@ class Escalation:
     waited: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to know that is no signal. `facts`: name and value; `path`: of the page."""
+
+    subject: str
+    heading: str
+    sentences: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    to_do: tuple[str, ...]
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedMail:
     """A mail in words: one subject line, and the same body as text and as HTML."""
@@ -72,4 +84,8 @@ class Renderer(Protocol):
 
     def escalation_mail(self, escalation: Escalation) -> RenderedMail:
         """The mail about a signal that waits for somebody."""
+        ...
+
+    def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
+        """The mail about something that is no signal."""
         ...

@@ -59,7 +59,7 @@ def _untold(
     return tuple(
         DigestLine(s.id, s.signal, _device(s), s.severity)
         for s in reversed(raised)
-        if f"signal:{s.id}" not in told and service.concerns(recipient, s.signal, _device(s))
+        if f"signal:{s.id}" not in told and service.concerns(recipient, s.signal.sites, _device(s))
     )
 
 
@@ -77,7 +77,7 @@ def escalate(
         told = [
             r.address
             for r in repository.recipients(session)
-            if service.concerns(r, found.signal, _device(found))
+            if service.concerns(r, found.signal.sites, _device(found))
             and service.ORDER[found.severity] >= service.ORDER[r.least_severity]
         ]
         for address in told:

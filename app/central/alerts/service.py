@@ -7,7 +7,7 @@ It is sent outside any transaction: at least once, and every repeat is byte for 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.errors import HeaderParseError
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.central.alerts import repository
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, OutboxMail, Recipient, Severity
-from app.central.alerts.ports import Alert, RenderedMail, Renderer
+from app.central.alerts.ports import Alert, Notice, RenderedMail, Renderer
 from app.central.alerts.transport import DeliveryFailed, DeliveryUncertain, Transport
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
@@ -168,7 +168,7 @@ def notify(
         r
         for r in repository.recipients(session)
         if not r.on_escalation
-        and concerns(r, signal, device)
+        and concerns(r, signal.sites, device)
         and ORDER[severity] >= ORDER[r.least_severity]
         and (severity is Severity.URGENT or not _is_flooded(session, r, now))
     ]
@@ -193,9 +193,33 @@ def notify(
     return queued
 
 
-def concerns(recipient: Recipient, signal: Signal, device: str) -> bool:
-    """Whether a signal is of this person's site and device. `device`: name and version."""
-    at_site = recipient.site_id is None or recipient.site_id in signal.sites
+def tell(
+    session: Session,
+    cause: str,
+    notice: Notice,
+    severity: Severity,
+    *,
+    sites: Collection[str],
+    device: str,
+    renderer: Renderer,
+    mail_from: str,
+    base_url: str,
+    now: datetime,
+) -> int:
+    """Queue one mail about something that is no signal to everybody concerned, once a cause."""
+    mail = renderer.notice_mail(notice, base_url)
+    return sum(
+        enqueue(session, cause, r.address, mail, mail_from, now, not_before=on_duty_from(r, now))
+        for r in repository.recipients(session)
+        if not r.on_escalation
+        and ORDER[severity] >= ORDER[r.least_severity]
+        and concerns(r, sites, device)
+    )
+
+
+def concerns(recipient: Recipient, sites: Collection[str], device: str) -> bool:
+    """Whether something is of this person's site and device. `device`: name and version."""
+    at_site = recipient.site_id is None or recipient.site_id in sites
     of_device = recipient.device is None or device.rpartition(" ")[0] == recipient.device
     return at_site and of_device
 

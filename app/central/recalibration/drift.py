@@ -17,13 +17,12 @@ from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import assemble
 from app.central.surveillance.models import SignalState
 from app.central.surveillance.service import SignalView
-from monitors.gate import Evidence, Verdict, evidence_of, gate
+from monitors.gate import NEGLIGIBLE, Evidence, Verdict, evidence_of, gate
 from monitors.observations import History, Stratum
 from monitors.prevalence import Classes, mlls
 from monitors.schema import IntArray
 from monitors.summaries import score_counts
 
-NEGLIGIBLE = 0.1  # reference SD: an acquisition characteristic that moved less did not move
 AUDIT = "random_audit"
 
 
@@ -44,13 +43,16 @@ class Drift:
     verdict: Verdict
 
 
-def read_drift(
-    session: Session, signal_id: str, plan: PlanDocument, classes: Classes, today: date
-) -> Drift:
-    """The drift behind a confirmed signal, as of `today`."""
-    signal = surveillance.signal(session, signal_id)
+def require_confirmed(signal: SignalView) -> None:
+    """Only what a person has confirmed is answered with a change."""
     if signal.state is not SignalState.CONFIRMED:
         raise NotAllowed(f"signal {signal.id} is {signal.state.value}: confirm it first")
+
+
+def read_drift(
+    session: Session, signal: SignalView, plan: PlanDocument, classes: Classes, today: date
+) -> Drift:
+    """The drift behind a signal, as of `today`."""
     reference = references_repository.in_force(session, signal.lock_digest)
     if reference is None:
         raise NotAllowed("an approved reference period is needed")
@@ -65,6 +67,7 @@ def read_drift(
     if not before.sum() or not current.sum():
         raise Unusable("scores of these sites before and since the change are needed")
     labels = _labels(history, sites, since)
+    known = _labels(history, sites, date.min, reference.until)
     evidence = evidence_of(
         classes,
         current,
@@ -73,6 +76,7 @@ def read_drift(
         named=tuple(signal.signal.history[-1].causes),
         candidates=signal.signal.history[-1].candidates,
         before=float(mlls(classes, before).value),
+        labels_before=known,
         design_effect=plan.design_effect,
         acquisition=_moved(signal, history),
         sentinel=not _open_annotation(session, signal),
@@ -122,15 +126,15 @@ def _by_scanner(history: History, scores: IntArray, now: np.ndarray) -> dict[Str
 
 
 def _labels(
-    history: History, sites: tuple[str, ...], since: date
+    history: History, sites: tuple[str, ...], since: date, until: date = date.max
 ) -> tuple[IntArray, IntArray] | None:
-    """Random audit reads of these sites in labelling weeks from the change on."""
+    """Random audit reads of these sites in labelling weeks that begin from `since` to `until`."""
     rows = history.labels
     mine = np.array(
         [s in sites and source == AUDIT for s, source in zip(rows.site, rows.source, strict=True)],
         dtype=bool,
     )
-    mine &= rows.week >= since.toordinal()
+    mine &= (rows.week >= since.toordinal()) & (rows.week <= until.toordinal())
     if not mine.any():
         return None
     columns, total = history.schema.label_columns, rows.rows[mine].sum(axis=0)

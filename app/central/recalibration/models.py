@@ -107,3 +107,35 @@ class PointRelease(Base):
     released_by: Mapped[str] = mapped_column(comment="Account name")
     printed_name: Mapped[str] = mapped_column(comment="Name as printed, 21 CFR 11.50(a)(1)")
     released_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class PostChangeComparison(Base):
+    """The one comparison after a release, at the number of cases set before. Never changed."""
+
+    __tablename__ = "post_change_comparison"
+
+    point_id: Mapped[str] = mapped_column(
+        ForeignKey("point_release.id"), primary_key=True, comment="Release that was watched"
+    )
+    document: Mapped[bytes] = mapped_column(LargeBinary, comment="Canonical JSON, see watch.py")
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of the document")
+    is_as_expected: Mapped[bool] = mapped_column(comment="Whether the intervals meet")
+    compared_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class HoldoutEvaluation(Base):
+    """The locked chain on freshly labelled cases, run elsewhere and signed. Never changed."""
+
+    __tablename__ = "holdout_evaluation"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Such as HO-0001")
+    lock_digest: Mapped[str] = mapped_column(
+        ForeignKey("device_version.lock_digest"), index=True, comment="Device version"
+    )
+    digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the record")
+    document: Mapped[bytes] = mapped_column(LargeBinary, comment="Canonical JSON of the record")
+    envelope: Mapped[bytes] = mapped_column(LargeBinary, comment="As it was signed (DSSE)")
+    verdict: Mapped[str] = mapped_column(comment="Of the record")
+    evaluated_at: Mapped[datetime] = mapped_column(comment="When it was run")
+    received_by: Mapped[str] = mapped_column(comment="Account name")
+    received_at: Mapped[datetime] = mapped_column(comment="When")

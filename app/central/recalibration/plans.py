@@ -23,6 +23,7 @@ from app.contracts.exchange import parse
 from app.contracts.manifest import Bounds, Manifest
 from app.contracts.signing import SigningKey, canonical, seal, sha256
 from monitors.acceptance import Criteria, bound
+from monitors.errors import NotAssessable
 from monitors.gate import GateLimits
 from monitors.policies import Held
 
@@ -99,6 +100,14 @@ def default_document(manifest: Manifest) -> PlanDocument:
         notice="The operating point of the device was changed for your site within its cleared "
         "bounds. The device's scores and its software are the same.",
     )
+
+
+def draft(session: Session, lock_digest: str) -> PlanDocument:
+    """A plan to edit for a registered device version."""
+    try:
+        return default_document(fleet.manifest_of(fleet.get_device_version(session, lock_digest)))
+    except NotAssessable as error:
+        raise Unusable(f"no plan can be drafted: {error}") from error
 
 
 def put_in_force(

@@ -223,7 +223,7 @@ def _change(basis: Basis, new: Threshold) -> dict[str, Any]:
             "new": new.model_dump(),
         },
         "consequences": {
-            name: _consequence(pool, bin_of(basis.manifest, t))
+            name: figures(pool, bin_of(basis.manifest, t))
             for name, t in (olds | {"new": new}).items()
         },
         "scanners": _scanners(basis, original, new),
@@ -245,7 +245,8 @@ def _accepted(
     return found
 
 
-def _consequence(pool: Expectation, threshold_bin: int) -> dict[str, Any]:
+def figures(pool: Expectation, threshold_bin: int) -> dict[str, Any]:
+    """Every figure of an operating point with its interval."""
     return {name: _interval(x) for name, x in _items(pool.at(threshold_bin))}
 
 
@@ -274,7 +275,7 @@ def _scanners(basis: Basis, old: Threshold, new: Threshold) -> list[dict[str, An
             pi = mlls(basis.classes, counts, design_effect=basis.plan.design_effect)
             row["prevalence"] = _interval(Interval(pi.value, pi.low, pi.high))
             for name, t in (("before", old), ("after", new)):
-                row[name] = _consequence(pool, bin_of(basis.manifest, t))
+                row[name] = figures(pool, bin_of(basis.manifest, t))
         rows.append(row)
     return rows
 

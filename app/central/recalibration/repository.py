@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from app.central.intake.models import StoredWindow
 from app.central.recalibration.models import (
     ChangePlan,
+    HoldoutEvaluation,
     PointRelease,
+    PostChangeComparison,
     Proposal,
     ProposalDecision,
 )
@@ -21,6 +23,12 @@ def newest_plan(session: Session, lock_digest: str, *, lock: bool = False) -> Ch
     query = select(ChangePlan).where(ChangePlan.lock_digest == lock_digest)
     query = query.order_by(ChangePlan.version.desc()).limit(1)
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def first_plan(session: Session, lock_digest: str) -> ChangePlan:
+    """The first plan of a device version that has one."""
+    query = select(ChangePlan).where(ChangePlan.lock_digest == lock_digest)
+    return session.scalars(query.order_by(ChangePlan.version).limit(1)).one()
 
 
 def find_proposal(session: Session, proposal_id: str, *, lock: bool = False) -> Proposal | None:
@@ -63,6 +71,35 @@ def newest_release(session: Session, lock_digest: str, site_id: str) -> PointRel
     """What the site should be using, if anything but the cleared operating point."""
     found = releases(session, lock_digest, site_id)
     return found[-1] if found else None
+
+
+def unwatched(session: Session) -> Sequence[PointRelease]:
+    """Releases, not roll-backs, that have not been compared yet, oldest first."""
+    compared = select(PostChangeComparison.point_id)
+    query = select(PointRelease).where(
+        PointRelease.is_rollback.is_(False), PointRelease.id.not_in(compared)
+    )
+    return session.scalars(query.order_by(PointRelease.released_at, PointRelease.id)).all()
+
+
+def find_comparison(session: Session, point_id: str) -> PostChangeComparison | None:
+    """The comparison of a release, if it was made."""
+    return session.get(PostChangeComparison, point_id)
+
+
+def find_holdout(session: Session, digest: str) -> HoldoutEvaluation | None:
+    """The evaluation with that record."""
+    query = select(HoldoutEvaluation).where(HoldoutEvaluation.digest == digest)
+    return session.scalar(query)
+
+
+def holdouts(session: Session, lock_digest: str | None = None) -> Sequence[HoldoutEvaluation]:
+    """Evaluations, newest first."""
+    query = select(HoldoutEvaluation)
+    if lock_digest is not None:
+        query = query.where(HoldoutEvaluation.lock_digest == lock_digest)
+    order = HoldoutEvaluation.evaluated_at.desc(), HoldoutEvaluation.id.desc()
+    return session.scalars(query.order_by(*order)).all()
 
 
 def newest_windows(session: Session, lock_digest: str, site_id: str, n: int = 64) -> list[bytes]:

@@ -8,11 +8,14 @@ from app.central.accounts import service as accounts
 from app.central.accounts.permissions import Administrator, Approver, Assessor, Now, Viewer
 from app.central.accounts.service import Person, Signer
 from app.central.database import DbSession
+from app.central.fleet.routes import Envelope
 from app.central.plain import plain
 from app.central.problems import problems
-from app.central.recalibration import plans, releases, service, watch
+from app.central.recalibration import holdouts, plans, prospects, releases, service, watch
 from app.central.recalibration import proposal as proposals
+from app.central.recalibration.holdouts import HoldoutDue, HoldoutView
 from app.central.recalibration.plans import PlanDocument
+from app.central.recalibration.prospects import Prospects
 from app.central.recalibration.releases import ReleaseView
 from app.central.recalibration.schemas import (
     NewProposal,
@@ -28,6 +31,7 @@ from monitors.policies import Policy
 
 router = APIRouter(prefix="/api/v1", tags=["recalibration"])
 REFUSALS = problems(401, 403, 404, 409, 422)
+ENVELOPE = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
 
 
 @router.get(
@@ -38,6 +42,26 @@ REFUSALS = problems(401, 403, 404, 409, 422)
 def show_plan(lock_digest: str, session: DbSession, _: Viewer) -> PlanDocument:
     """The change-control plan in force."""
     return plans.in_force(session, lock_digest)[0]
+
+
+@router.get(
+    "/device-versions/{lock_digest}/change-plan/draft",
+    response_model=PlanDocument,
+    responses=problems(404, 409, 422),
+)
+def draft_plan(lock_digest: str, session: DbSession, _: Administrator) -> PlanDocument:
+    """A plan to edit: bounds of the cleared envelope, claims of its cohort."""
+    return plans.draft(session, lock_digest)
+
+
+@router.get(
+    "/signals/{signal_id}/recalibration",
+    response_model=Prospects,
+    responses=problems(404, 409, 422),
+)
+def show_prospects(signal_id: str, session: DbSession, person: Viewer, now: Now) -> Prospects:
+    """Whether the cause allows a new operating point, and what is known for choosing one."""
+    return prospects.prospects(session, signal_id, now.date(), scope=person.site_id)
 
 
 @router.post("/change-plans", status_code=201, response_model=PlanDocument, responses=REFUSALS)
@@ -168,6 +192,33 @@ def show_comparison(point_id: str, session: DbSession, person: Viewer, now: Now)
     found = releases.get(session, point_id)
     service.proposal(session, found.proposal_id, scope=person.site_id)
     return watch.post_change(session, point_id, now.date())
+
+
+@router.get("/holdouts", response_model=list[HoldoutView])
+def list_holdouts(session: DbSession, _: Viewer) -> tuple[HoldoutView, ...]:
+    """Re-evaluations on freshly labelled holdouts, newest first."""
+    return holdouts.evaluations(session)
+
+
+@router.get("/holdouts/due", response_model=list[HoldoutDue])
+def list_due_holdouts(session: DbSession, _: Viewer) -> tuple[HoldoutDue, ...]:
+    """When the next re-evaluation of each device version is due under its plan."""
+    return tuple(holdouts.due(session))
+
+
+@router.post(
+    "/holdouts",
+    status_code=201,
+    response_model=HoldoutView,
+    responses=REFUSALS | problems(413),
+    openapi_extra={"requestBody": {"content": ENVELOPE, "required": True}},
+)
+def take_in_holdout(
+    request: Request, content: Envelope, session: DbSession, by: Assessor, now: Now
+) -> HoldoutView:
+    """Take in the signed record of `lockwatch lab reevaluate`."""
+    trusted = request.app.state.settings.manufacturer_keys
+    return holdouts.take_in(session, content, trusted, by=by.name, now=now)
 
 
 def _signer(request: Request, person: Person, body: Signed, now: Now) -> Signer:

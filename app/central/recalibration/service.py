@@ -15,9 +15,9 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
-from app.central.recalibration import plans, releases, repository
+from app.central.recalibration import plans, releases, repository, watch
 from app.central.recalibration.cohort import classes_of
-from app.central.recalibration.drift import read_drift
+from app.central.recalibration.drift import read_drift, require_confirmed
 from app.central.recalibration.models import (
     Proposal,
     ProposalAction,
@@ -26,6 +26,7 @@ from app.central.recalibration.models import (
 )
 from app.central.recalibration.proposal import Basis, Request, document
 from app.central.recalibration.releases import ReleaseView
+from app.central.recalibration.watch import PostChange
 from app.central.surveillance import service as surveillance
 from app.contracts.signing import SigningKey, canonical, sha256
 from monitors.errors import NotAssessable
@@ -71,6 +72,7 @@ class ProposalView:
     proposed_at: datetime
     decisions: tuple[ProposalDecisionView, ...]
     releases: tuple[ReleaseView, ...]
+    comparisons: tuple[PostChange, ...] = ()  # those that were made, oldest first
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -93,11 +95,12 @@ def propose(
     """
     _check_reason(reason)
     signal = surveillance.signal(session, signal_id)
+    require_confirmed(signal)
     manifest = fleet.manifest_of(fleet.get_device_version(session, signal.lock_digest))
     plan, plan_digest = plans.in_force(session, signal.lock_digest)
     try:
         classes = classes_of(manifest)
-        drift = read_drift(session, signal_id, plan, classes, signer.at.date())
+        drift = read_drift(session, signal, plan, classes, signer.at.date())
     except NotAssessable as error:
         raise Unusable(f"nothing can be proposed: {error}") from error
     last = {s: releases.in_use(session, manifest, s) for s in drift.sites}
@@ -214,6 +217,7 @@ def view(session: Session, stored: Proposal) -> ProposalView:
     """A stored proposal with its signatures and releases."""
     if sha256(stored.document) != stored.digest:
         raise NotAllowed(f"proposal {stored.id} is not what was signed")
+    made = releases.releases_of(session, stored.id)
     return ProposalView(
         stored.id,
         stored.lock_digest,
@@ -236,5 +240,6 @@ def view(session: Session, stored: Proposal) -> ProposalView:
             )
             for d in repository.decisions(session, stored.id)
         ),
-        releases.releases_of(session, stored.id),
+        made,
+        tuple(c for r in made if (c := watch.recorded(session, r.id)) is not None),
     )
