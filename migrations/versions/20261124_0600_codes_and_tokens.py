@@ -5,6 +5,8 @@ Only adds a table and columns that may be null: the version before still works o
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ down_revision = "0003_recalibration"
 branch_labels = None
 depends_on = None
 
-COLUMNS = {
+COLUMNS: dict[str, tuple[sa.types.TypeEngine[Any], str]] = {
     "code_secret": (sa.Text(), "Base32 secret of the one-time codes; null: none are set up"),
     "codes_since": (
         sa.DateTime(timezone=True),

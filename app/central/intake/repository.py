@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB, Range, insert
 from sqlalchemy.orm import Session
 
 from app.central.audit.repository import NEWEST_HASH
-from app.central.fleet.models import EdgeCursor
+from app.central.fleet.models import Edge, EdgeCursor
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
 from app.central.recalibration.repository import NEWEST_POINT
 
@@ -195,15 +195,16 @@ def cases_between(session: Session, edge_id: str, start: datetime, end: datetime
     return int(session.scalar(query) or 0)
 
 
-def newest(session: Session, *, edge_id: str, limit: int) -> Sequence[Arrival]:
-    """Arrivals of an edge, newest first."""
-    query = (
-        select(Arrival)
-        .where(Arrival.edge_id == edge_id)
-        .order_by(Arrival.epoch.desc(), Arrival.sequence.desc())
-        .limit(limit)
-    )
-    return session.scalars(query).all()
+def newest(
+    session: Session, *, edge_id: str, limit: int, before: tuple[int, int] | None = None
+) -> Sequence[Arrival]:
+    """Arrivals of an edge, newest first, from before an epoch and sequence on."""
+    number = tuple_(Arrival.epoch, Arrival.sequence)
+    query = select(Arrival).where(Arrival.edge_id == edge_id)
+    if before is not None:
+        query = query.where(number < before)
+    order = Arrival.epoch.desc(), Arrival.sequence.desc()
+    return session.scalars(query.order_by(*order).limit(limit)).all()
 
 
 WindowKey = Row[str, int, int, str, str, str, datetime]
@@ -228,6 +229,41 @@ def raw_windows(session: Session, lock_digest: str, digests: Sequence[str]) -> d
         StoredWindow.lock_digest == lock_digest, StoredWindow.digest.in_(digests)
     )
     return {row[0]: row[1] for row in session.execute(query)}
+
+
+def stored_windows(
+    session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> list[tuple[Any, ...]]:
+    """What is known of every window that starts in [since, until), without its bytes."""
+    w = StoredWindow
+    query = select(
+        *(w.site_id, w.edge_id, w.epoch, w.sequence, w.revision, w.stream, w.start, w.end),
+        *(w.closed_at, w.received_at, w.cases, w.digest),
+    ).where(*_between(lock_digest, site_id, since, until))
+    query = query.order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
+    return [tuple(row) for row in session.execute(query)]
+
+
+def stored_cases(
+    session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> Iterator[Row[str, str, str, bytes]]:
+    """Site, edge, its public key and exact bytes of every window of cases in [since, until)."""
+    w = StoredWindow
+    query = (
+        select(w.site_id, w.edge_id, Edge.public_key, w.raw)
+        .join(Edge, Edge.id == w.edge_id)
+        .where(w.stream == "cases", *_between(lock_digest, site_id, since, until))
+        .order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
+    )
+    yield from session.execute(query.execution_options(yield_per=500))
+
+
+def _between(
+    lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> tuple[ColumnElement[bool], ...]:
+    w = StoredWindow
+    at_site = () if site_id is None else (w.site_id == site_id,)
+    return (w.lock_digest == lock_digest, w.start >= since, w.start < until, *at_site)
 
 
 def add_partition(session: Session, name: str, start: datetime, end: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from app.central.accounts.permissions import Anyone, Now, Viewer
@@ -18,6 +18,7 @@ from app.central.intake import service
 from app.central.intake.authentication import authenticate
 from app.central.intake.schemas import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
 from app.central.intake.service import ArrivalView, EdgeBalance
+from app.central.paging import Limit, link_next
 from app.central.problems import problems, refusal
 from app.central.recalibration import releases
 from app.contracts.exchange import parse
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/api/v1", tags=["intake"])
 RECEIPT = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
 OCTETS = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 Counter = Annotated[int, Path(ge=0, lt=1 << 31)]
+Before = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}$")]
 Content = Annotated[bytes, Depends(limited_body(WINDOW_LIMIT))]
 Batch = Annotated[bytes, Depends(limited_body(BATCH_LIMIT))]
 
@@ -157,10 +159,26 @@ def list_balances(session: DbSession, person: Viewer) -> tuple[EdgeBalance, ...]
 
 
 @router.get("/edges/{edge_id}/windows", response_model=list[ArrivalView], responses=problems(404))
-def list_windows(edge_id: str, session: DbSession, person: Viewer) -> tuple[ArrivalView, ...]:
-    """The newest windows of an edge and what became of them."""
+def list_windows(
+    edge_id: str,
+    request: Request,
+    response: Response,
+    session: DbSession,
+    person: Viewer,
+    limit: Limit = 200,
+    before: Before = None,
+) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge and what became of them, a page at a time.
+
+    `before`: epoch and sequence of a window, such as `1.365`.
+    """
     within(person, fleet.get_edge(session, edge_id).site_id)
-    return service.arrivals(session, edge_id)
+    epoch, _, sequence = (before or "").partition(".")
+    number = (int(epoch), int(sequence)) if before else None
+    page = service.arrivals(session, edge_id, limit=limit, before=number)
+    if page:
+        link_next(request, response, page, f"{page[-1].epoch}.{page[-1].sequence}")
+    return page
 
 
 def _receipt(envelope: bytes) -> Response:

@@ -332,8 +332,10 @@ def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance
     return tuple(balance(session, e) for e in fleet_repository.edges(session, site_id=scope))
 
 
-def arrivals(session: Session, edge_id: str, *, limit: int = 200) -> tuple[ArrivalView, ...]:
-    """The newest windows of an edge."""
+def arrivals(
+    session: Session, edge_id: str, *, limit: int = 200, before: tuple[int, int] | None = None
+) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge, from before an epoch and sequence on."""
     return tuple(
         ArrivalView(
             a.epoch,
@@ -346,7 +348,7 @@ def arrivals(session: Session, edge_id: str, *, limit: int = 200) -> tuple[Arriv
             a.reason,
             a.received_at,
         )
-        for a in repository.newest(session, edge_id=edge_id, limit=limit)
+        for a in repository.newest(session, edge_id=edge_id, limit=limit, before=before)
     )
 
 
