@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -36,18 +35,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lw-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        _at(folder, datetime(2026, 3, 10, 12, tzinfo=UTC))
         _run(folder, options.windows, options.edges)
 
 
-def _at(folder: Path, instant: datetime) -> None:
-    from app import clock
-
-    os.environ[clock.VARIABLE] = str(folder / "clock")
-    clock.set_simulated(folder / "clock", instant)
-
-
 def _run(folder: Path, windows: int, edges: int) -> None:
+    from app import clock
     from app.central.database import migrate, open_engine
     from app.central.embedded_postgres import open_embedded
     from tests.support.fleet import World
@@ -58,7 +50,7 @@ def _run(folder: Path, windows: int, edges: int) -> None:
         world = World(folder, engine)
         senders = [world.an_edge(f"H{i:04d}") for i in range(edges)]
         made = [
-            (sender.edge_id, sender.window(date(2026, 3, 8) - timedelta(days=i)).raw)
+            (sender.edge_id, sender.window(clock.now().date() - timedelta(days=i + 1)).raw)
             for i in range(windows // edges)
             for sender in senders
         ]

@@ -10,10 +10,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.central import problems
+from app.central.accounts.credential_routes import router as credentials
+from app.central.accounts.permissions import SAFE_METHODS
 from app.central.accounts.routes import router as accounts
 from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
 from app.central.database import session_factory
+from app.central.exports.routes import router as exports
 from app.central.fleet.routes import router as fleet
 from app.central.intake.limits import Limiter
 from app.central.intake.routes import edge_router
@@ -26,7 +29,6 @@ from app.central.reports.routes import router as reports
 from app.central.settings import CentralSettings
 from app.central.surveillance.routes import router as surveillance
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -56,7 +58,7 @@ def create_app(
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
-    for router in (recalibration, jobs, audit, alerts):
+    for router in (credentials, exports, recalibration, jobs, audit, alerts):
         app.include_router(router)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Collection
 from datetime import datetime, time, timedelta
 from typing import TypedDict
@@ -71,6 +72,7 @@ class Worker:
         self.sessions = sessions
         self.renderers = renderers
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._turn = threading.Lock()
         self.transport = open_transport(
             settings.transport, user=settings.mail_user, password=_password(settings)
         )
@@ -84,6 +86,14 @@ class Worker:
         except OperationalError as error:  # the next round tries again
             log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
 
+    def tick(self) -> None:
+        """A round, unless the one before is still at work: the next tick comes soon enough."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self.round()
+            finally:
+                self._turn.release()
+
     def start(self) -> BaseScheduler:
         """Rounds in a thread of their own, until the scheduler is shut down."""
         return self._scheduled(BackgroundScheduler(timezone="UTC"))
@@ -95,10 +105,10 @@ class Worker:
     def _scheduled(self, scheduler: BaseScheduler) -> BaseScheduler:
         seconds = SIMULATED_ROUND_S if clock.simulated() else ROUND_S
         scheduler.add_job(
-            self.round,
+            self.tick,
             "interval",
             seconds=seconds,
-            max_instances=1,
+            max_instances=2,  # the one at work, and the one that finds it so
             coalesce=True,
             misfire_grace_time=None,
         )

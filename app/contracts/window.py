@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -31,6 +31,8 @@ from monitors.schema import IntArray
 DOMAIN = "lockwatch/window/v1"
 WINDOW_LIMIT = 2 << 20  # compressed
 BODY_LIMIT = 16 << 20  # decompressed
+BATCH_LIMIT = 4 << 20  # of several windows sent as one
+BATCH_WINDOWS = 64
 INDEX_LIMIT = 1 << 20
 ROW_LIMIT = 4096
 COLUMN_LIMIT = 1 << 16
@@ -146,6 +148,29 @@ def decode(raw: bytes, public: bytes) -> Window:
     if hashlib.sha256(body).hexdigest() != header.body_digest:
         raise ContractError("body_digest", "the body is not the one that was signed")
     return Window(header, _unpack_body(body), raw)
+
+
+def join_batch(windows: Sequence[bytes]) -> bytes:
+    """Windows as one body, each after its length (u32, big endian)."""
+    return b"".join(struct.pack(">I", len(raw)) + raw for raw in windows)
+
+
+def split_batch(content: bytes) -> list[bytes]:
+    """The windows of a batch, none of them looked at; refuses a batch that does not add up."""
+    windows: list[bytes] = []
+    offset = 0
+    while offset < len(content):
+        if len(windows) == BATCH_WINDOWS:
+            raise ContractError("too_many", f"at most {BATCH_WINDOWS} windows a batch expected")
+        size = int.from_bytes(content[offset : offset + 4], "big")
+        raw = content[offset + 4 : offset + 4 + size]
+        if len(raw) != size or not raw:
+            raise ContractError("truncated", f"{size} bytes announced, {len(raw)} present")
+        windows.append(raw)
+        offset += 4 + size
+    if not windows:
+        raise ContractError("empty", "at least one window expected")
+    return windows
 
 
 def header_digest(header: Header) -> str:

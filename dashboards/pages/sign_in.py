@@ -31,7 +31,11 @@ def sign_in(_: Anyone, request: Request, fields: Form, session: DbSession, now: 
     then, name = own_path(fields.get("then", "/")), fields.get("name", "")
     try:
         account = accounts.check_password(
-            request.app.state.sessions, name, fields.get("password", ""), now
+            request.app.state.sessions,
+            name,
+            fields.get("password", ""),
+            now,
+            code=fields.get("code", ""),
         )
     except NotAuthenticated:
         return _page(SignInView(then, name[:64], wording.SIGN_IN_FAILED), 401)

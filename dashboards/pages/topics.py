@@ -17,7 +17,7 @@ from app.central.references.cohort import cohort_of
 from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import Arrived, arrived_windows, history_of, layout_of
+from app.central.surveillance.history import Arrived, arrived_windows, history_of
 from app.contracts.manifest import Manifest, Proportion
 from dashboards import evidence, filters, measured, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, TimeLine
@@ -117,7 +117,7 @@ def _subject(
         version,
         fleet.manifest_of(fleet.get_device_version(session, lock_digest)),
         windows,
-        history_of(layout_of(session, lock_digest), windows),
+        history_of(fleet.layout_of(session, lock_digest), windows),
         reference,
         min(period[0] or usual, last),
         last,

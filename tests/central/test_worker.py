@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import mailbox
+import threading
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from app import clock
@@ -174,3 +177,32 @@ def test_the_daily_evaluation_runs_for_every_missed_day_and_tells(
     assert first.startswith(f"{signal.id} acquisition")
     assert asked_again.startswith(f"{signal.id} waits")
     assert is_settled(world)
+
+
+def test_a_round_longer_than_the_tick_is_alone_and_causes_no_noise(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = a_worker(world)
+    begun: list[int] = []
+    ticked, ended = threading.Semaphore(0), threading.Event()
+
+    def long_round() -> None:
+        begun.append(1)
+        ended.wait(10)
+
+    def tick() -> None:
+        Worker.tick(worker)
+        ticked.release()
+
+    monkeypatch.setattr(worker, "round", long_round)
+    monkeypatch.setattr(worker, "tick", tick)
+    with caplog.at_level(logging.WARNING, logger="apscheduler"):
+        scheduler = worker.start()
+        passed = [ticked.acquire(timeout=10) for _ in range(3)]  # while the first is at work
+        at_work = len(begun)
+        ended.set()
+        scheduler.shutdown(wait=True)
+
+    assert passed == [True] * 3
+    assert at_work == 1
+    assert not caplog.records

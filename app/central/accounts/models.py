@@ -37,6 +37,15 @@ class Account(Base):
     password_hash: Mapped[str] = mapped_column(comment="argon2id")
     failed_attempts: Mapped[int] = mapped_column(BigInteger, comment="Since the last success")
     locked_until: Mapped[datetime | None] = mapped_column(comment="No log-in before")
+    code_secret: Mapped[str | None] = mapped_column(
+        comment="Base32 secret of the one-time codes; null: none are set up"
+    )
+    codes_since: Mapped[datetime | None] = mapped_column(
+        comment="Log-in asks for a code from then on; null: not confirmed"
+    )
+    last_code_step: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Time step of the last code; none up to it is taken again"
+    )
     created_at: Mapped[datetime] = mapped_column(comment="When")
     disabled_at: Mapped[datetime | None] = mapped_column(comment="No log-in from then on")
 
@@ -53,3 +62,20 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(comment="When")
     last_used_at: Mapped[datetime] = mapped_column(comment="For the idle limit")
     ends_at: Mapped[datetime] = mapped_column(comment="Absolute limit")
+
+
+class ApiToken(Base):
+    """For scripts: reads what its owner may read. Shown once; this row holds its hash."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="UUID")
+    token_hash: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the token")
+    account: Mapped[str] = mapped_column(
+        ForeignKey("account.name"), index=True, comment="Whose token"
+    )
+    purpose: Mapped[str] = mapped_column(comment="What for, in the person's words")
+    created_at: Mapped[datetime] = mapped_column(comment="When")
+    expires_at: Mapped[datetime] = mapped_column(comment="Means nothing from then on")
+    last_used_at: Mapped[datetime | None] = mapped_column(comment="To the minute")
+    revoked_at: Mapped[datetime | None] = mapped_column(comment="Means nothing since")

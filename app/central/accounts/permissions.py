@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app import clock
-from app.central.accounts import service
+from app.central.accounts import service, tokens
 from app.central.accounts.models import Role
 from app.central.accounts.service import Person
 from app.central.database import DbSession
@@ -41,6 +41,7 @@ GRANTS: dict[Role, set[Permission]] = {
     Role.AUDITOR: _READERS | {Permission.AUDIT},
 }
 
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 Now = Annotated[datetime, Depends(clock.now)]
 
 
@@ -50,20 +51,26 @@ def cookie_name(secure: bool) -> str:
 
 
 def current_person(request: Request, session: DbSession, now: Now) -> Person:
-    """Who is logged in."""
-    token = request.cookies.get(cookie_name(request.app.state.settings.secure_cookies))
-    person = service.person_of(session, token, now) if token else None
+    """Who is logged in, or whose API token the request carries."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        person = tokens.person_of(session, bearer.strip(), now)
+    else:
+        token = request.cookies.get(cookie_name(request.app.state.settings.secure_cookies))
+        person = service.person_of(session, token, now) if token else None
     if person is None:
         raise NotAuthenticated("session", "log in first")
     return person
 
 
-def require(permission: Permission) -> Callable[[Person], Person]:
+def require(permission: Permission) -> Callable[[Request, Person], Person]:
     """A dependency that admits people with `permission`."""
 
-    def admitted(person: Annotated[Person, Depends(current_person)]) -> Person:
+    def admitted(request: Request, person: Annotated[Person, Depends(current_person)]) -> Person:
         if permission not in GRANTS[person.role]:
             raise Forbidden(f"permission to {permission.value} is needed")
+        if person.reads_only and request.method not in SAFE_METHODS:
+            raise Forbidden("an API token reads; log in to change anything")
         return person
 
     admitted.permission = permission  # type: ignore[attr-defined]

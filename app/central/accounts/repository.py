@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.central.accounts.models import Account, LoginSession
+from app.central.accounts.models import Account, ApiToken, LoginSession
 
 
 def find_account(session: Session, name: str, *, lock: bool = False) -> Account | None:
@@ -34,3 +34,16 @@ def end_sessions(session: Session, account: str) -> None:
 def forget_sessions(session: Session, before: datetime) -> None:
     """Those that have ended by themselves."""
     session.execute(delete(LoginSession).where(LoginSession.ends_at < before))
+
+
+def find_token(session: Session, token_hash: str) -> ApiToken | None:
+    """The token that hashes to `token_hash`."""
+    return session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash))
+
+
+def tokens(session: Session, account: str) -> Sequence[ApiToken]:
+    """A person's tokens, newest first."""
+    order = ApiToken.created_at.desc(), ApiToken.id
+    return session.scalars(
+        select(ApiToken).where(ApiToken.account == account).order_by(*order)
+    ).all()

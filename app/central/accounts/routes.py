@@ -24,7 +24,9 @@ def log_in(
     """Log in; the answer sets the session cookie."""
     state = request.app.state
     password = body.password.get_secret_value()
-    account = service.check_password(state.sessions, body.name, password, now)
+    account = service.check_password(
+        state.sessions, body.name, password, now, code=body.code.get_secret_value()
+    )
     set_cookie(response, service.log_in(session, account, now), state.settings.secure_cookies)
     return account
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.central.accounts.models import Role
 
 
 class LogIn(BaseModel):
-    """Name and password."""
+    """Name and password, and the one-time code of those who have set codes up."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(max_length=64)
     password: SecretStr = Field(max_length=1024)
+    code: SecretStr = Field(default=SecretStr(""), max_length=16)
 
 
 class NewAccount(BaseModel):
@@ -37,3 +40,52 @@ class PersonOut(BaseModel):
     full_name: str
     role: Role
     site_id: str | None
+
+
+class PasswordAgain(BaseModel):
+    """The password, given again before something that matters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: SecretStr = Field(max_length=1024)
+
+
+class CodesBegun(BaseModel):
+    """What an authenticator takes, as a QR code or by hand; shown once."""
+
+    address: str = Field(description="otpauth: address with the secret")
+
+
+class Code(BaseModel):
+    """A one-time code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: SecretStr = Field(max_length=16)
+
+
+class NewToken(PasswordAgain):
+    """An API token to make."""
+
+    purpose: str = Field(min_length=1, max_length=100)
+    days: int = Field(ge=1, le=366)
+
+
+class TokenOut(BaseModel):
+    """An API token as a list shows it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    purpose: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class TokenMade(BaseModel):
+    """A new token; `token` is shown this once."""
+
+    token: str
+    made: TokenOut

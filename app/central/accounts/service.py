@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.central.accounts import repository
+from app.central.accounts import codes, repository
 from app.central.accounts.models import Account, LoginSession, Role
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
@@ -35,6 +35,7 @@ class Person:
     full_name: str
     role: Role
     site_id: str | None
+    reads_only: bool = False  # comes with an API token
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +88,27 @@ def create_account(
 
 
 def check_password(
-    sessions: sessionmaker[Session], name: str, password: str, now: datetime
+    sessions: sessionmaker[Session],
+    name: str,
+    password: str,
+    now: datetime,
+    *,
+    code: str | None = "",
 ) -> Account:
-    """The account, if the password is its own.
+    """The account, if the password is its own, and the one-time code where it has them.
 
-    Counts failures in a transaction of its own: the refusal that follows must not undo them.
-    Every refusal is the same, whether the name, the password or a lock is the reason.
+    None as a code asks for none. Counts failures in a transaction of its own: the refusal that
+    follows must not undo them. Every refusal is the same, whatever the reason.
     """
-    refused = NotAuthenticated("credentials", "name or password is not right, or wait a while")
+    refused = NotAuthenticated(
+        "credentials", "name or password (or one-time code) is not right, or wait a while"
+    )
     with sessions.begin() as session:
         account = repository.find_account(session, name, lock=True)
         is_open = account is not None and not _is_shut(account, now)
         matches = _matches(account.password_hash if account else NOBODY, password)
         if account is not None and is_open:
+            matches = matches and _has_code(account, code, now)
             _count(session, account, matches, now)
     if account is None or not (is_open and matches):
         raise refused
@@ -107,8 +116,8 @@ def check_password(
 
 
 def sign(sessions: sessionmaker[Session], person: Person, password: str, now: datetime) -> Signer:
-    """A person at the moment of signing."""
-    account = check_password(sessions, person.name, password, now)
+    """A person at the moment of signing, in a session that the one-time code has opened."""
+    account = check_password(sessions, person.name, password, now, code=None)
     return Signer(account.name, account.full_name, now)
 
 
@@ -158,6 +167,10 @@ def disable(session: Session, name: str, *, by: str, now: datetime) -> None:
     account.disabled_at = now
     repository.end_sessions(session, name)
     audit.record(session, actor=by, action="accounts:account:disable", subject=name, at=now)
+
+
+def _has_code(account: Account, code: str | None, now: datetime) -> bool:
+    return code is None or account.codes_since is None or codes.spend(account, code, now)
 
 
 def _is_shut(account: Account, now: datetime) -> bool:

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 from app.central.audit.models import AuditEntry
 
 CHAIN_LOCK = 7_012_026  # any number, the same in every process
+_NEWEST = select(AuditEntry.hash).order_by(AuditEntry.sequence.desc()).limit(1)
+NEWEST_HASH = _NEWEST.scalar_subquery()
+"""The head of the chain, inside another query."""
 
 
 def lock(session: Session) -> None:

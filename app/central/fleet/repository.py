@@ -66,15 +66,6 @@ def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
     return session.get(EnrolmentCode, code_hash, with_for_update=True)
 
 
-def cursor(session: Session, edge_id: str, epoch: int) -> EdgeCursor:
-    """The edge's cursor, made if it is new, and locked: one window of an edge at a time."""
-    made = insert(EdgeCursor).values(
-        edge_id=edge_id, epoch=epoch, seen=[], produced=0, balance={}, balance_sequence=0
-    )
-    session.execute(made.on_conflict_do_nothing())
-    return session.get_one(EdgeCursor, (edge_id, epoch), with_for_update=True)
-
-
 def cursors(session: Session, edge_id: str) -> Sequence[EdgeCursor]:
     """Every epoch's cursor, oldest first."""
     query = select(EdgeCursor).where(EdgeCursor.edge_id == edge_id).order_by(EdgeCursor.epoch)

@@ -32,6 +32,7 @@ from app.contracts.exchange import (
 )
 from app.contracts.manifest import PAYLOAD_TYPE, Manifest, parse_manifest
 from app.contracts.signing import SigningKey, open_sealed, sha256, verify
+from monitors.schema import Schema
 
 CODE_LIFE = timedelta(hours=24)
 
@@ -144,6 +145,17 @@ def _parsed(payload: bytes) -> Manifest:
 def manifest_of(version: DeviceVersion) -> Manifest:
     """The manifest of a registered version, parsed once."""
     return _parsed(version.manifest)
+
+
+_LAYOUTS: dict[str, Schema] = {}  # a lock digest names one schema, for ever
+
+
+def layout_of(session: Session, lock_digest: str) -> Schema:
+    """The schema of a registered version; read once in the life of a process."""
+    if lock_digest not in _LAYOUTS:
+        version = get_device_version(session, lock_digest)
+        _LAYOUTS[lock_digest] = manifest_of(version).schema_.layout()
+    return _LAYOUTS[lock_digest]
 
 
 def get_device_version(session: Session, lock_digest: str) -> DeviceVersion:

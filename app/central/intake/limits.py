@@ -20,14 +20,14 @@ class Limiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = Lock()
 
-    def spend(self, caller: str) -> None:
-        """Take one call, or raise `TooMany` saying when to come again."""
+    def spend(self, caller: str, calls: int = 1) -> None:
+        """Take so many calls at once, or raise `TooMany` saying when to come again."""
         with self._lock:
             now = clock.elapsed()
             left, at = self._buckets.pop(caller, (self._size, now))
             left = min(self._size, left + (now - at) * self._rate)
-            self._buckets[caller] = (max(left - 1.0, 0.0) if left >= 1.0 else left, now)
+            self._buckets[caller] = (left - calls if left >= calls else left, now)
             while len(self._buckets) > KEPT:
                 self._buckets.popitem(last=False)
-        if left < 1.0:
-            raise TooMany("come again later", retry_after_s=1 + int((1.0 - left) / self._rate))
+        if left < calls:
+            raise TooMany("come again later", retry_after_s=1 + int((calls - left) / self._rate))

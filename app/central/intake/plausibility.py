@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -57,6 +58,7 @@ def _findings(window: Window, schema: Schema, now: datetime) -> Iterator[Finding
     yield from _span(window)
 
 
+@lru_cache(maxsize=32)
 def _widths(schema: Schema) -> dict[str, int]:
     return {
         "balance": len(BALANCE),

@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import JSONB, Range, insert
 from sqlalchemy.orm import Session
 
+from app.central.audit.repository import NEWEST_HASH
+from app.central.fleet.models import Edge, EdgeCursor
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
+from app.central.recalibration.repository import NEWEST_POINT
+
+# What is done for every window is written out: four statements a window, none of them built anew.
+LOCK = text("SELECT 1 FROM edge_cursor WHERE edge_id = :edge_id AND epoch = :epoch FOR UPDATE")
+BEGIN_CURSOR = insert(EdgeCursor).on_conflict_do_nothing()
+STANDING = text("""
+    SELECT known.digest, known.content_digest, known.reason,
+           before.digest AS digest_before, version.schema_digest
+    FROM edge_cursor AS cursor
+    LEFT JOIN arrival AS known ON known.edge_id = cursor.edge_id
+        AND known.epoch = cursor.epoch AND known.sequence = :sequence
+    LEFT JOIN arrival AS before ON before.edge_id = cursor.edge_id
+        AND before.epoch = cursor.epoch AND before.sequence = CAST(:sequence AS bigint) - 1
+    LEFT JOIN device_version AS version ON version.lock_digest = :lock_digest
+    WHERE cursor.edge_id = :edge_id AND cursor.epoch = :epoch
+""")
+_ARRIVED = """
+    INSERT INTO arrival (edge_id, epoch, sequence, digest, content_digest, outcome, reason,
+                         stream, start, "end", received_at)
+    VALUES (:edge_id, :epoch, :sequence, :digest, :content_digest, :outcome, :reason,
+            :stream, :start, :end, :received_at)
+"""
+_MOVED = """
+    UPDATE edge_cursor SET
+        seen = seen + int8multirange(int8range(:sequence, CAST(:sequence AS bigint) + 1)),
+        produced = greatest(produced, :produced),
+        balance = CASE WHEN balance_sequence < :balance_sequence THEN :balance ELSE balance END,
+        balance_sequence = greatest(balance_sequence, :balance_sequence)
+    WHERE edge_id = :edge_id AND epoch = :epoch
+"""
+_STORED = """
+    INSERT INTO stored_window (edge_id, start, epoch, sequence, "end", stream, revision, site_id,
+                               lock_digest, digest, cases, closed_at, received_at, raw)
+    VALUES (:edge_id, :start, :epoch, :sequence, :end, :stream, :revision, :site_id,
+            :lock_digest, :digest, :cases, :closed_at, :received_at, :raw)
+"""
+BALANCE = bindparam("balance", type_=JSONB)
+ARRIVE = text(f"WITH arrived AS ({_ARRIVED}) {_MOVED}").bindparams(BALANCE)
+STORE = text(f"WITH arrived AS ({_ARRIVED}), moved AS ({_MOVED}) {_STORED}").bindparams(BALANCE)
+POSITION = select(
+    select(EdgeCursor.seen)
+    .where(EdgeCursor.edge_id == bindparam("edge_id"), EdgeCursor.epoch == bindparam("epoch"))
+    .scalar_subquery(),
+    NEWEST_POINT,
+    NEWEST_HASH,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known about a window before it is looked at; None: nothing of the kind."""
+
+    digest: str | None
+    """Of the window that has this number already."""
+    content_digest: str | None
+    reason: str | None
+    digest_before: str | None
+    """Of the window that has the number before it."""
+    schema_digest: str | None
+    """Of the device version that it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a receipt tells an edge, besides its windows."""
+
+    seen: list[Range[int]] | None
+    operating_point: str | None
+    audit_head: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +94,44 @@ class Tally:
     windows: int
 
 
-def find_arrival(session: Session, edge_id: str, epoch: int, sequence: int) -> Arrival | None:
-    """What became of a sequence number."""
-    return session.get(Arrival, (edge_id, epoch, sequence))
+def lock_cursor(session: Session, edge_id: str, epoch: int) -> None:
+    """Wait for our turn: one window of an edge at a time, to the end of the transaction."""
+    key = {"edge_id": edge_id, "epoch": epoch}
+    if session.scalar(LOCK, key) is None:
+        new = {"seen": [], "produced": 0, "balance": {}, "balance_sequence": 0}
+        session.execute(BEGIN_CURSOR.values(**key, **new))
+        session.scalar(LOCK, key)
+
+
+def standing(
+    session: Session, edge_id: str, epoch: int, sequence: int, lock_digest: str
+) -> Standing:
+    """What is known about a window. The cursor is locked: nothing of it changes meanwhile."""
+    given = {
+        "edge_id": edge_id,
+        "epoch": epoch,
+        "sequence": sequence,
+        "lock_digest": lock_digest,
+    }
+    return Standing(*session.execute(STANDING, given).one())
+
+
+def store(session: Session, values: Mapping[str, Any]) -> None:
+    """Keep a window, the line that it arrived, and the cursor that has seen it."""
+    session.execute(STORE, values)
+
+
+def arrive(session: Session, values: Mapping[str, Any]) -> None:
+    """The line that a window arrived, and the cursor that has seen it."""
+    session.execute(ARRIVE, values)
+
+
+def position(
+    session: Session, edge_id: str, epoch: int, *, lock_digest: str, site_id: str
+) -> Position:
+    """What has arrived of an edge, and the newest of what it should know."""
+    given = {"edge_id": edge_id, "epoch": epoch, "lock_digest": lock_digest, "site_id": site_id}
+    return Position(*session.execute(POSITION, given).one())
 
 
 def keep_aside(session: Session, content: QuarantinedContent) -> None:
@@ -88,15 +195,16 @@ def cases_between(session: Session, edge_id: str, start: datetime, end: datetime
     return int(session.scalar(query) or 0)
 
 
-def newest(session: Session, *, edge_id: str, limit: int) -> Sequence[Arrival]:
-    """Arrivals of an edge, newest first."""
-    query = (
-        select(Arrival)
-        .where(Arrival.edge_id == edge_id)
-        .order_by(Arrival.epoch.desc(), Arrival.sequence.desc())
-        .limit(limit)
-    )
-    return session.scalars(query).all()
+def newest(
+    session: Session, *, edge_id: str, limit: int, before: tuple[int, int] | None = None
+) -> Sequence[Arrival]:
+    """Arrivals of an edge, newest first, from before an epoch and sequence on."""
+    number = tuple_(Arrival.epoch, Arrival.sequence)
+    query = select(Arrival).where(Arrival.edge_id == edge_id)
+    if before is not None:
+        query = query.where(number < before)
+    order = Arrival.epoch.desc(), Arrival.sequence.desc()
+    return session.scalars(query.order_by(*order).limit(limit)).all()
 
 
 WindowKey = Row[str, int, int, str, str, str, datetime]
@@ -121,6 +229,41 @@ def raw_windows(session: Session, lock_digest: str, digests: Sequence[str]) -> d
         StoredWindow.lock_digest == lock_digest, StoredWindow.digest.in_(digests)
     )
     return {row[0]: row[1] for row in session.execute(query)}
+
+
+def stored_windows(
+    session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> list[tuple[Any, ...]]:
+    """What is known of every window that starts in [since, until), without its bytes."""
+    w = StoredWindow
+    query = select(
+        *(w.site_id, w.edge_id, w.epoch, w.sequence, w.revision, w.stream, w.start, w.end),
+        *(w.closed_at, w.received_at, w.cases, w.digest),
+    ).where(*_between(lock_digest, site_id, since, until))
+    query = query.order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
+    return [tuple(row) for row in session.execute(query)]
+
+
+def stored_cases(
+    session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> Iterator[Row[str, str, str, bytes]]:
+    """Site, edge, its public key and exact bytes of every window of cases in [since, until)."""
+    w = StoredWindow
+    query = (
+        select(w.site_id, w.edge_id, Edge.public_key, w.raw)
+        .join(Edge, Edge.id == w.edge_id)
+        .where(w.stream == "cases", *_between(lock_digest, site_id, since, until))
+        .order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
+    )
+    yield from session.execute(query.execution_options(yield_per=500))
+
+
+def _between(
+    lock_digest: str, site_id: str | None, since: datetime, until: datetime
+) -> tuple[ColumnElement[bool], ...]:
+    w = StoredWindow
+    at_site = () if site_id is None else (w.site_id == site_id,)
+    return (w.lock_digest == lock_digest, w.start >= since, w.start < until, *at_site)
 
 
 def add_partition(session: Session, name: str, start: datetime, end: datetime) -> None:

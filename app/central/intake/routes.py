@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from app.central.accounts.permissions import Anyone, Now, Viewer
 from app.central.body import limited_body
@@ -16,10 +18,11 @@ from app.central.intake import service
 from app.central.intake.authentication import authenticate
 from app.central.intake.schemas import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
 from app.central.intake.service import ArrivalView, EdgeBalance
+from app.central.paging import Limit, link_next
 from app.central.problems import problems, refusal
 from app.central.recalibration import releases
 from app.contracts.exchange import parse
-from app.contracts.window import WINDOW_LIMIT
+from app.contracts.window import BATCH_LIMIT, WINDOW_LIMIT, split_batch
 from app.errors import AppError
 
 edge_router = APIRouter(prefix="/edge/v1", tags=["edge"])
@@ -27,11 +30,22 @@ router = APIRouter(prefix="/api/v1", tags=["intake"])
 RECEIPT = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
 OCTETS = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 Counter = Annotated[int, Path(ge=0, lt=1 << 31)]
+Before = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}$")]
 Content = Annotated[bytes, Depends(limited_body(WINDOW_LIMIT))]
+Batch = Annotated[bytes, Depends(limited_body(BATCH_LIMIT))]
 
 
 def calling_edge(request: Request, content: Content, session: DbSession, now: Now) -> Edge:
     """The edge whose signature the request carries, within its share of requests."""
+    return _caller(request, content, session, now)
+
+
+def batching_edge(request: Request, content: Batch, session: DbSession, now: Now) -> Edge:
+    """The same for a request that may be as long as a batch."""
+    return _caller(request, content, session, now)
+
+
+def _caller(request: Request, content: bytes, session: Session, now: datetime) -> Edge:
     state = request.app.state
     edge = authenticate(
         session,
@@ -47,7 +61,9 @@ def calling_edge(request: Request, content: Content, session: DbSession, now: No
 
 
 calling_edge.permission = "edge"  # type: ignore[attr-defined]
+batching_edge.permission = "edge"  # type: ignore[attr-defined]
 CallingEdge = Annotated[Edge, Depends(calling_edge)]
+BatchingEdge = Annotated[Edge, Depends(batching_edge)]
 
 
 @edge_router.post("/enrol", response_model=EnrolmentAnswer, responses=problems(401, 409, 429))
@@ -95,6 +111,28 @@ def take_in_window(
     )
 
 
+@edge_router.post(
+    "/windows/batch",
+    response_class=Response,
+    responses={200: {"content": RECEIPT}, **problems(401, 413, 422, 429)},
+    openapi_extra={"requestBody": {"content": OCTETS, "required": True}},
+)
+def take_in_windows(
+    request: Request, content: Batch, edge: BatchingEdge, session: DbSession, now: Now
+) -> Response:
+    """Take in up to 64 windows, each after its length (u32, big endian), in one commit.
+
+    The receipt names those that were taken in. One that it does not name was refused: sent
+    alone, it is told why.
+    """
+    windows = split_batch(content)
+    state = request.app.state
+    state.edge_limiter.spend(edge.id, len(windows) - 1)  # the request itself has paid for one
+    taken = [service.take_in(session, edge, raw, now=now) for raw in windows]
+    named = tuple(word for word in taken if not isinstance(word, AppError))
+    return _receipt(service.receipt(session, edge, state.key, now=now, windows=named))
+
+
 @edge_router.get(
     "/receipt", response_class=Response, responses={200: {"content": RECEIPT}, **problems(401, 429)}
 )
@@ -121,10 +159,26 @@ def list_balances(session: DbSession, person: Viewer) -> tuple[EdgeBalance, ...]
 
 
 @router.get("/edges/{edge_id}/windows", response_model=list[ArrivalView], responses=problems(404))
-def list_windows(edge_id: str, session: DbSession, person: Viewer) -> tuple[ArrivalView, ...]:
-    """The newest windows of an edge and what became of them."""
+def list_windows(
+    edge_id: str,
+    request: Request,
+    response: Response,
+    session: DbSession,
+    person: Viewer,
+    limit: Limit = 200,
+    before: Before = None,
+) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge and what became of them, a page at a time.
+
+    `before`: epoch and sequence of a window, such as `1.365`.
+    """
     within(person, fleet.get_edge(session, edge_id).site_id)
-    return service.arrivals(session, edge_id)
+    epoch, _, sequence = (before or "").partition(".")
+    number = (int(epoch), int(sequence)) if before else None
+    page = service.arrivals(session, edge_id, limit=limit, before=number)
+    if page:
+        link_next(request, response, page, f"{page[-1].epoch}.{page[-1].sequence}")
+    return page
 
 
 def _receipt(envelope: bytes) -> Response:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import structlog
 from sqlalchemy.dialects.postgresql import Range
@@ -21,15 +22,9 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.fleet.models import Edge, EdgeCursor, EdgeState
 from app.central.intake import repository
-from app.central.intake.models import (
-    Arrival,
-    Outcome,
-    QuarantinedContent,
-    Reason,
-    StoredWindow,
-)
+from app.central.intake.models import Outcome, QuarantinedContent, Reason
 from app.central.intake.plausibility import Finding, implausible
-from app.central.recalibration.releases import offered
+from app.central.intake.repository import Standing
 from app.contracts.exchange import RECEIPT_TYPE, Receipt, WindowReceipt
 from app.contracts.signing import SigningKey, seal, sha256
 from app.contracts.window import BALANCE, Header, Window, decode, read_header
@@ -111,14 +106,16 @@ def take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> Windo
     try:
         header = read_header(raw)
         _check_numbers(edge, header)
-        fleet_repository.cursor(session, edge.id, header.epoch)  # one at a time from here on
-        known = repository.find_arrival(session, edge.id, header.epoch, header.sequence)
-        if known is not None and known.content_digest == sha256(raw):
+        repository.lock_cursor(session, edge.id, header.epoch)  # one at a time from here on
+        known = repository.standing(
+            session, edge.id, header.epoch, header.sequence, header.lock_digest
+        )
+        if known.digest is not None and known.content_digest == sha256(raw):
             return WindowReceipt(
                 sequence=header.sequence,
                 digest=known.digest,
                 outcome="duplicate",
-                reason=known.reason,
+                reason=known.reason or "",
             )
         if edge.state in (EdgeState.PENDING, EdgeState.RETIRED):
             return NotAuthenticated("not_active", f"edge is {edge.state.value}: keep the window")
@@ -127,9 +124,9 @@ def take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> Windo
         return _refuse(session, edge, raw, NotAuthenticated("window_signature", str(error)), now)
     except ContractError as error:
         return _refuse(session, edge, raw, NotAWindow(error.reason, str(error)), now)
-    if known is not None:
-        return _equivocation(session, edge, window, known, now)
-    return _accept(session, edge, window, now)
+    if known.digest is not None:
+        return _equivocation(session, edge, window, known.digest, now)
+    return _accept(session, edge, window, known, now)
 
 
 def _check_numbers(edge: Edge, header: Header) -> None:
@@ -143,76 +140,68 @@ def _check_numbers(edge: Edge, header: Header) -> None:
         raise ContractError("header", "start and end between 1990 and 2200 expected")
 
 
-def _accept(session: Session, edge: Edge, window: Window, now: datetime) -> WindowReceipt:
-    header = window.header
-    finding = _judge(session, edge, window, now)
-    outcome = Outcome.QUARANTINED if finding else Outcome.STORED
-    session.add(
-        Arrival(
-            edge_id=edge.id,
-            epoch=header.epoch,
-            sequence=header.sequence,
-            digest=window.digest,
-            content_digest=sha256(window.raw),
-            outcome=outcome,
-            reason=finding.reason.value if finding else "",
-            stream=header.stream,
-            start=header.start,
-            end=header.end,
-            received_at=now,
-        )
-    )
+def _accept(
+    session: Session, edge: Edge, window: Window, known: Standing, now: datetime
+) -> WindowReceipt:
+    finding = _judge(session, edge, window, known, now)
+    values = _values(edge, window, finding, now)
     if finding:
+        repository.arrive(session, values)
         _keep_aside(session, edge, window.raw, finding.reason.value, finding.detail, now)
     else:
-        session.add(_row(edge, window, now))
-        _note_lock(edge, header)
-    _advance(session, edge, window, finding)
-    session.flush()
-    log.debug("window.taken_in", edge=edge.id, sequence=header.sequence, outcome=outcome.value)
+        repository.store(session, values)
+        _note_lock(edge, window.header)
     return WindowReceipt(
-        sequence=header.sequence,
-        digest=window.digest,
-        outcome=outcome.value,
-        reason=finding.reason.value if finding else "",
+        sequence=values["sequence"],
+        digest=values["digest"],
+        outcome=values["outcome"],
+        reason=values["reason"],
     )
 
 
-def _judge(session: Session, edge: Edge, window: Window, now: datetime) -> Finding | None:
+def _judge(
+    session: Session, edge: Edge, window: Window, known: Standing, now: datetime
+) -> Finding | None:
     header = window.header
     if edge.state is EdgeState.SUSPENDED:
         return Finding(Reason.SUSPENDED, "the edge is suspended")
-    version = fleet_repository.find_device_version(session, header.lock_digest)
-    if version is None:
+    if known.schema_digest is None:
         return Finding(Reason.WRONG_LOCK, "no device version of this lock digest is registered")
-    if version.schema_digest != header.schema_digest:
+    if known.schema_digest != header.schema_digest:
         return Finding(Reason.UNKNOWN_SCHEMA, "the schema is not that of the device version")
-    before = repository.find_arrival(session, edge.id, header.epoch, header.sequence - 1)
-    expected = before.digest if before else "0" * 64 if header.sequence == 1 else header.previous
+    expected = known.digest_before or ("0" * 64 if header.sequence == 1 else header.previous)
     if header.previous != expected:
         return Finding(Reason.CHAIN, "the window does not name the one before it")
-    return implausible(window, fleet.manifest_of(version).schema_.layout(), now)
+    return implausible(window, fleet.layout_of(session, header.lock_digest), now)
 
 
-def _row(edge: Edge, window: Window, now: datetime) -> StoredWindow:
+def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) -> dict[str, Any]:
+    """All that is written about a window: that it arrived, what it is, and the cursor's part."""
     header = window.header
     strata = window.tables.get("strata")
-    return StoredWindow(
-        edge_id=edge.id,
-        start=header.start,
-        epoch=header.epoch,
-        sequence=header.sequence,
-        end=header.end,
-        stream=header.stream,
-        revision=header.revision,
-        site_id=edge.site_id,
-        lock_digest=header.lock_digest,
-        digest=window.digest,
-        cases=int(strata.values[:, : len(TALLIES)][:, 0].sum()) if strata else 0,
-        closed_at=header.closed_at,
-        received_at=now,
-        raw=window.raw,
-    )
+    balance = _believed_balance(window, finding)
+    return {
+        "edge_id": edge.id,
+        "epoch": header.epoch,
+        "sequence": header.sequence,
+        "digest": window.digest,
+        "content_digest": sha256(window.raw),
+        "outcome": (Outcome.QUARANTINED if finding else Outcome.STORED).value,
+        "reason": finding.reason.value if finding else "",
+        "stream": header.stream,
+        "start": header.start,
+        "end": header.end,
+        "received_at": now,
+        "revision": header.revision,
+        "site_id": edge.site_id,
+        "lock_digest": header.lock_digest,
+        "cases": int(strata.values[:, : len(TALLIES)][:, 0].sum()) if strata else 0,
+        "closed_at": header.closed_at,
+        "raw": window.raw,
+        "produced": max(header.sequence, balance.get("windows_produced", 0)),
+        "balance": balance,
+        "balance_sequence": header.sequence if balance else 0,
+    }
 
 
 def _note_lock(edge: Edge, header: Header) -> None:
@@ -221,36 +210,20 @@ def _note_lock(edge: Edge, header: Header) -> None:
     edge.agent_version = fleet.printable(header.agent_version)
 
 
-def _advance(session: Session, edge: Edge, window: Window, finding: Finding | None) -> None:
-    """Note the number as seen, and the balance if it is the newest that can be believed."""
-    header = window.header
-    cursor = fleet_repository.cursor(session, edge.id, header.epoch)
-    cursor.seen = _joined([*cursor.seen, Range(header.sequence, header.sequence + 1)])
-    cursor.produced = max(cursor.produced, header.sequence)
+def _believed_balance(window: Window, finding: Finding | None) -> dict[str, int]:
+    """The window's word on the edge's balance, unless the window itself cannot be true."""
     table = window.tables.get("balance")
     usable = table is not None and table.values.shape == (1, len(BALANCE))
     believed = finding is None or finding.reason is Reason.SUSPENDED
-    if usable and believed and table is not None and header.sequence > cursor.balance_sequence:
-        cursor.balance = dict(zip(BALANCE, table.values[0].tolist(), strict=True))
-        cursor.balance_sequence = header.sequence
-        cursor.produced = max(cursor.produced, cursor.balance["windows_produced"])
-
-
-def _joined(ranges: Sequence[Range[int]]) -> list[Range[int]]:
-    """Half-open ranges, ordered and merged where they touch."""
-    pairs: list[tuple[int, int]] = []
-    for lower, upper in sorted((r.lower or 0, r.upper or 0) for r in ranges):
-        if pairs and lower <= pairs[-1][1]:
-            pairs[-1] = pairs[-1][0], max(pairs[-1][1], upper)
-        else:
-            pairs.append((lower, upper))
-    return [Range(lower, upper) for lower, upper in pairs]
+    if not (usable and believed and table is not None):
+        return {}
+    return dict(zip(BALANCE, table.values[0].tolist(), strict=True))
 
 
 def _equivocation(
-    session: Session, edge: Edge, window: Window, known: Arrival, now: datetime
+    session: Session, edge: Edge, window: Window, stored: str, now: datetime
 ) -> AppError:
-    number = f"{edge.id}/{known.epoch}/{known.sequence}"
+    number = f"{edge.id}/{window.header.epoch}/{window.header.sequence}"
     _keep_aside(session, edge, window.raw, "equivocation", f"another window is {number}", now)
     audit.record(
         session,
@@ -258,9 +231,9 @@ def _equivocation(
         action="intake:window:equivocation",
         subject=number,
         at=now,
-        detail={"stored": known.digest, "offered": window.digest},
+        detail={"stored": stored, "offered": window.digest},
     )
-    return Equivocation(f"{number} holds another window: {known.digest[:12]}…")
+    return Equivocation(f"{number} holds another window: {stored[:12]}…")
 
 
 def _refuse(session: Session, edge: Edge, raw: bytes, error: AppError, now: datetime) -> AppError:
@@ -295,8 +268,10 @@ def receipt(
     windows: tuple[WindowReceipt, ...] = (),
 ) -> bytes:
     """The centre's signed word about an edge: the only thing that counts as acknowledgement."""
-    cursor = fleet_repository.cursor(session, edge.id, edge.epoch)
-    acked_through, gaps = cursor_position(cursor)
+    known = repository.position(
+        session, edge.id, edge.epoch, lock_digest=edge.lock_digest, site_id=edge.site_id
+    )
+    acked_through, gaps = cursor_position(known.seen or [])
     content = Receipt(
         edge_id=edge.id,
         epoch=edge.epoch,
@@ -304,16 +279,18 @@ def receipt(
         gaps=gaps[:GAPS_SHOWN],
         windows=windows,
         release_counter=edge.release_counter,
-        operating_point=offered(session, edge),
-        audit_head=audit.head(session),
+        operating_point=known.operating_point,
+        audit_head=known.audit_head or audit.NOTHING,
         at=now,
     )
     return seal(RECEIPT_TYPE, content.model_dump(mode="json"), [key])
 
 
-def cursor_position(cursor: EdgeCursor) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Everything up to and including the first number arrived; missing ranges above, inclusive."""
-    seen = _joined(cursor.seen)
+def cursor_position(seen: Sequence[Range[int]]) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Everything up to and including the first number arrived; missing ranges above, inclusive.
+
+    `seen` is a multirange: half-open ranges in order that do not touch.
+    """
     ends = [(1, 1)] + [(r.lower or 0, r.upper or 0) for r in seen]
     gaps = [(u, low - 1) for (_, u), (low, _) in pairwise(ends) if low > u]
     if gaps:
@@ -328,7 +305,7 @@ def balance(session: Session, edge: Edge) -> EdgeBalance:
     for tally in repository.tallies(session, edge.id):
         counts[tally.outcome] += tally.windows
     produced = sum(c.produced for c in cursors)
-    gaps = [gap for c in cursors for gap in cursor_position(c)[1]]
+    gaps = [gap for c in cursors for gap in cursor_position(c.seen)[1]]
     return EdgeBalance(
         edge_id=edge.id,
         site_id=edge.site_id,
@@ -355,8 +332,10 @@ def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance
     return tuple(balance(session, e) for e in fleet_repository.edges(session, site_id=scope))
 
 
-def arrivals(session: Session, edge_id: str, *, limit: int = 200) -> tuple[ArrivalView, ...]:
-    """The newest windows of an edge."""
+def arrivals(
+    session: Session, edge_id: str, *, limit: int = 200, before: tuple[int, int] | None = None
+) -> tuple[ArrivalView, ...]:
+    """The newest windows of an edge, from before an epoch and sequence on."""
     return tuple(
         ArrivalView(
             a.epoch,
@@ -369,7 +348,7 @@ def arrivals(session: Session, edge_id: str, *, limit: int = 200) -> tuple[Arriv
             a.reason,
             a.received_at,
         )
-        for a in repository.newest(session, edge_id=edge_id, limit=limit)
+        for a in repository.newest(session, edge_id=edge_id, limit=limit, before=before)
     )
 
 

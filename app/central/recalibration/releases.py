@@ -207,12 +207,6 @@ def in_use(session: Session, manifest: Manifest, site_id: str) -> InUse:
     )
 
 
-def offered(session: Session, edge: Edge) -> str | None:
-    """Id of the newest operating point for an edge: its receipts name it."""
-    found = repository.newest_release(session, edge.lock_digest, edge.site_id)
-    return found.id if found else None
-
-
 def following(session: Session, edge: Edge, counter: int) -> bytes | None:
     """The signed operating point that follows `counter` at an edge's site, if there is one."""
     found = repository.releases(session, edge.lock_digest, edge.site_id)

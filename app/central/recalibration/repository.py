@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.central.intake.models import StoredWindow
@@ -16,6 +16,18 @@ from app.central.recalibration.models import (
     Proposal,
     ProposalDecision,
 )
+
+NEWEST_POINT = (
+    select(PointRelease.id)
+    .where(
+        PointRelease.lock_digest == bindparam("lock_digest"),
+        PointRelease.site_id == bindparam("site_id"),
+    )
+    .order_by(PointRelease.counter.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""Id of the newest operating point of a site, inside another query."""
 
 
 def newest_plan(session: Session, lock_digest: str, *, lock: bool = False) -> ChangePlan | None:

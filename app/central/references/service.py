@@ -18,7 +18,7 @@ from app.central.references.cohort import cohort_of
 from app.central.references.freezing import freeze, thaw
 from app.central.references.models import Reference, ReferenceState
 from app.central.surveillance import plans
-from app.central.surveillance.history import Assembled, assemble, layout_of
+from app.central.surveillance.history import Assembled, assemble
 from app.contracts.signing import sha256
 from monitors.observations import History
 from monitors.reference import Reference as FrozenReference
@@ -56,7 +56,7 @@ def propose(
     version = fleet.get_device_version(session, lock_digest)
     plan, plan_digest = plans.in_force(session, lock_digest)
     arrived = assemble(session, lock_digest, upto=now.date())
-    cohort = cohort_of(fleet.manifest_of(version), layout_of(session, lock_digest))
+    cohort = cohort_of(fleet.manifest_of(version), fleet.layout_of(session, lock_digest))
     end = until + timedelta(days=1)
     built = build_reference(plan, arrived.history, end.toordinal(), cohort)
     frozen = freeze(built)

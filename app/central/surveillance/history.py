@@ -15,7 +15,6 @@ from threading import Lock
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
 from app.contracts.signing import canonical, sha256
@@ -98,7 +97,7 @@ def assemble(session: Session, lock_digest: str, *, upto: date) -> Assembled:
     arrived = _decoded(session, lock_digest, index)
     named = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]
     return Assembled(
-        history_of(layout_of(session, lock_digest), arrived),
+        history_of(fleet.layout_of(session, lock_digest), arrived),
         tuple(k.digest for k in index),
         sha256(canonical(named)),
     )
@@ -118,18 +117,6 @@ def _decoded(
     keys = {edge.id: bytes.fromhex(edge.public_key) for edge in edges}
     decoded = DECODED.get(session, lock_digest, {k.digest: keys[k.edge_id] for k in index})
     return [Arrived(k.site_id, arrival_day(k.received_at), decoded[k.digest]) for k in index]
-
-
-_LAYOUTS: dict[str, Schema] = {}
-
-
-def layout_of(session: Session, lock_digest: str) -> Schema:
-    """The schema of a device version as arrays, laid out once."""
-    if lock_digest not in _LAYOUTS:
-        version = fleet_repository.find_device_version(session, lock_digest)
-        assert version is not None
-        _LAYOUTS[lock_digest] = fleet.manifest_of(version).schema_.layout()
-    return _LAYOUTS[lock_digest]
 
 
 def history_of(schema: Schema, arrived: Sequence[Arrived]) -> History:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
@@ -70,14 +70,20 @@ def signals(
     *,
     states: Collection[SignalState] = (),
     lock_digest: str | None = None,
+    site_id: str | None = None,
+    before: Signal | None = None,
     limit: int = 200,
 ) -> Sequence[Signal]:
-    """Signals, newest first."""
+    """Signals, newest first, of one site, from the one after `before` on."""
     query = select(Signal).order_by(Signal.raised_on.desc(), Signal.id.desc()).limit(limit)
     if states:
         query = query.where(Signal.state.in_(states))
     if lock_digest is not None:
         query = query.where(Signal.lock_digest == lock_digest)
+    if site_id is not None:
+        query = query.where(Signal.document["sites"].contains([site_id]))
+    if before is not None:
+        query = query.where(tuple_(Signal.raised_on, Signal.id) < (before.raised_on, before.id))
     return session.scalars(query).all()
 
 

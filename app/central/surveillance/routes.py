@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from app.central.accounts import service as accounts
 from app.central.accounts.permissions import Assessor, Now, Viewer
 from app.central.database import DbSession
 from app.central.errors import NotFound
+from app.central.paging import Limit, link_next
 from app.central.plain import plain
 from app.central.problems import problems
 from app.central.surveillance import evidence, service
@@ -22,12 +23,27 @@ router = APIRouter(prefix="/api/v1", tags=["surveillance"])
 
 @router.get("/signals", response_model=list[SignalOut])
 def list_signals(
-    session: DbSession, person: Viewer, only_open: bool = False, lock_digest: str | None = None
+    request: Request,
+    response: Response,
+    session: DbSession,
+    person: Viewer,
+    only_open: bool = False,
+    lock_digest: str | None = None,
+    limit: Limit = 200,
+    before: Annotated[str | None, Query(pattern=r"^S-[0-9]{4,12}$")] = None,
 ) -> tuple[SignalView, ...]:
-    """Signals, newest first."""
-    return service.signals(
-        session, only_open=only_open, lock_digest=lock_digest, scope=person.site_id
+    """Signals, newest first, a page at a time; `before`: the last one of the page before."""
+    page = service.signals(
+        session,
+        only_open=only_open,
+        lock_digest=lock_digest,
+        scope=person.site_id,
+        before=before,
+        limit=limit,
     )
+    if page:
+        link_next(request, response, page, page[-1].id)
+    return page
 
 
 @router.get("/signals/{signal_id}", response_model=SignalOut, responses=problems(404))

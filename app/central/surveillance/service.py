@@ -343,12 +343,24 @@ def signals(
     only_open: bool = False,
     lock_digest: str | None = None,
     scope: str | None = None,
+    before: str | None = None,
     limit: int = 200,
 ) -> tuple[SignalView, ...]:
-    """Signals, newest first; only those of site `scope` where a person is bound to one."""
-    states: Collection[SignalState] = OPEN if only_open else ()
-    found = repository.signals(session, states=states, lock_digest=lock_digest, limit=limit)
-    found = [s for s in found if scope is None or scope in s.document["sites"]]
+    """Signals, newest first; only those of site `scope` where a person is bound to one.
+
+    `before` names the last signal of the page before.
+    """
+    last = repository.find_signal(session, before) if before else None
+    if before and last is None:
+        raise NotFound(f"no signal {before[:32]}")
+    found = repository.signals(
+        session,
+        states=OPEN if only_open else (),
+        lock_digest=lock_digest,
+        site_id=scope,
+        before=last,
+        limit=limit,
+    )
     decided = repository.decisions(session, [s.id for s in found])
     return tuple(_view(session, s, [d for d in decided if d.signal_id == s.id]) for s in found)
 

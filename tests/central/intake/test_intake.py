@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app import clock
 from app.central.fleet.models import EdgeAction
 from app.central.intake.models import QuarantinedContent, StoredWindow
 from app.contracts.signing import SigningKey
-from app.contracts.window import WINDOW_LIMIT, Table
+from app.contracts.window import BATCH_WINDOWS, WINDOW_LIMIT, Table, join_batch
 from monitors.summaries import summarise
 from tests.conftest import Clock
 from tests.contracts.examples import some_cases
@@ -96,6 +97,58 @@ def test_windows_out_of_order_leave_gaps_that_close(world: World) -> None:
     assert (last.acked_through, last.gaps) == (4, ())
     assert edge.receipt(edge.get("/edge/v1/receipt")).acked_through == 4
     assert_balance(world, edge)
+
+
+def batch(edge: FakeEdge, *windows: bytes) -> object:
+    return edge.post("/edge/v1/windows/batch", join_batch(windows))
+
+
+def test_a_batch_is_taken_in_window_by_window_and_names_what_it_took(world: World) -> None:
+    edge, other = world.an_edge(), world.an_edge("H02")
+    good = [edge.window(date(2026, 3, d)).raw for d in (1, 2, 3)]
+    edge.send(good[0])
+
+    receipt = edge.receipt(batch(edge, *good, other.window().raw, b"nonsense"))
+
+    assert [w.outcome for w in receipt.windows] == ["duplicate", "stored", "stored"]
+    assert (receipt.acked_through, receipt.gaps) == (3, ())
+    assert sorted(kept_aside(world)) == ["not_a_window", "other_edge"]
+    assert stored(world) == good
+    assert_balance(world, edge)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"\x00\x00\x00\x00", "truncated"),
+        (b"\x00\x00\x00\x09short", "truncated"),
+        (b"\x00\x00", "truncated"),
+        (join_batch([b"x"] * (BATCH_WINDOWS + 1)), "too_many"),
+    ],
+)
+def test_a_batch_that_does_not_add_up_is_refused_whole(
+    world: World, content: bytes, reason: str
+) -> None:
+    edge = world.an_edge()
+
+    answer = edge.post("/edge/v1/windows/batch", content)
+
+    assert (answer.status_code, answer.json()["reason"]) == (422, reason)
+    assert stored(world) == []
+
+
+def test_every_window_of_a_batch_counts_against_the_share_of_its_edge(
+    tmp_path: Path, connection: Connection, simulated_clock: Clock
+) -> None:
+    world = World(tmp_path, connection, requests_per_minute=5)
+    edge = world.an_edge()
+    windows = [edge.window(date(2026, 3, d)).raw for d in range(1, 7)]
+
+    answer = batch(edge, *windows)
+
+    assert answer.status_code == 429  # type: ignore[attr-defined]
+    assert stored(world) == []
 
 
 # Who is calling
