@@ -56,6 +56,11 @@ class LockBroken(AppError):
     """The running chain is not the one that was cleared."""
 
     title = "Lock broken"
+    reason = "known_answers"
+
+    def __init__(self, message: str, deviation: float) -> None:
+        super().__init__(message)
+        self.deviation = deviation  # the largest, in probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +249,14 @@ class Chain:
     def prove(self) -> float:
         """The largest deviation; `LockBroken` names the first case that is beyond tolerance."""
         deviation = self._known_answers()
-        tolerance = self.manifest.known_answers.tolerance
+        largest, tolerance = float(np.abs(deviation).max()), self.manifest.known_answers.tolerance
         for case in np.flatnonzero(np.abs(deviation) > tolerance):
             raise LockBroken(
                 f"known-answer case {case}: score moved by {deviation[case]:+.6f} in probability, "
-                f"at most {tolerance} expected"
+                f"at most {tolerance} expected",
+                largest,
             )
-        return float(np.abs(deviation).max())
+        return largest
 
     def _known_answers(self) -> FloatArray:
         stored = self.bundle.arrays(self.manifest.known_answers.file)
