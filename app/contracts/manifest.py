@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -214,6 +215,8 @@ class Manifest(_Closed):
     environment: dict[str, str]
     components: tuple[Component, ...]
     files: tuple[FileEntry, ...]
+    # The last day on which this release may be installed; one that is installed runs on.
+    install_until: date | None = None
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
@@ -223,7 +226,9 @@ class Manifest(_Closed):
     @cached_property
     def canonical(self) -> bytes:
         """RFC 8785 bytes."""
-        return canonical(self.model_dump(mode="json", by_alias=True))
+        # It came later: the bytes of a release without it stay what they were.
+        left_out = {"install_until"} if self.install_until is None else None
+        return canonical(self.model_dump(mode="json", by_alias=True, exclude=left_out))
 
     @cached_property
     def lock_digest(self) -> str:

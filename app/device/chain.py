@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydicom.dataset import Dataset
 
 from app.contracts.manifest import Manifest, Preprocessing, Stage
 from app.device.bundle import Bundle, BundleRefused
 from app.device.pipeline import Pipeline, Reading, scoring
 from app.device.pixels import header
-from app.device.pixels.canonical import Image
 from app.device.pixels.decode import PixelsRefused, read_file
 from app.device.pixels.geometry import working_spacing
 from app.device.programs import Program, deterministic, load_program
@@ -34,28 +32,15 @@ Stored = Mapping[str, npt.NDArray[Any]]
 WITH_PROGRAM = ("segmenter", "classifier", "detector", "ensemble", "landmarks")
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What the programs say about a batch of n canonical images.
-
-    lungs : (n,) fraction of the image in the lung fields. score : (n,) probability. embedding :
-    (n, e) before projection. activation : (n, r, c) class activation, not scaled.
-    """
-
-    lungs: FloatArray
-    score: FloatArray
-    embedding: FloatArray
-    activation: FloatArray
-
-    def take(self, which: npt.NDArray[np.bool_]) -> Read:
-        """The cases at these places."""
-        return Read(*(getattr(self, field.name)[which] for field in fields(self)))
-
-
 class LockBroken(AppError):
     """The running chain is not the one that was cleared."""
 
     title = "Lock broken"
+    reason = "known_answers"
+
+    def __init__(self, message: str, deviation: float) -> None:
+        super().__init__(message)
+        self.deviation = deviation  # the largest, in probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +64,6 @@ class Projection:
         """(n,) in [0, 1): squared Mahalanobis distance d2 as d2 / (d2 + distance)."""
         d2 = ((self.project(embedding) / self.scale) ** 2).sum(axis=1)
         return np.asarray(d2 / (d2 + self.distance))
-
-
-class Networks:
-    """A segmenter and a classifier that looks inside its mask, as one function of images."""
-
-    def __init__(self, segmenter: Program, classifier: Program) -> None:
-        self._segmenter = segmenter
-        self._classifier = classifier
-
-    def read(self, pixels: Image) -> Read:
-        """Read canonical images (n, rows, columns)."""
-        images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))[:, None]
-        (lungs,) = self._segmenter(images)
-        probability, embedding, activation = self._classifier(images, lungs)
-        return Read(
-            lungs=(lungs > 0.5).double().mean((1, 2, 3)).numpy(),
-            score=probability.double().numpy(),
-            embedding=embedding.double().numpy(),
-            activation=activation.double().numpy(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +209,14 @@ class Chain:
     def prove(self) -> float:
         """The largest deviation; `LockBroken` names the first case that is beyond tolerance."""
         deviation = self._known_answers()
-        tolerance = self.manifest.known_answers.tolerance
+        largest, tolerance = float(np.abs(deviation).max()), self.manifest.known_answers.tolerance
         for case in np.flatnonzero(np.abs(deviation) > tolerance):
             raise LockBroken(
                 f"known-answer case {case}: score moved by {deviation[case]:+.6f} in probability, "
-                f"at most {tolerance} expected"
+                f"at most {tolerance} expected",
+                largest,
             )
-        return float(np.abs(deviation).max())
+        return largest
 
     def _known_answers(self) -> FloatArray:
         stored = self.bundle.arrays(self.manifest.known_answers.file)
@@ -269,13 +235,7 @@ class Chain:
         return stored_scores(self.pipeline, stored, self.manifest.preprocessing)
 
 
-class _Reads(Protocol):
-    """Anything that reads canonical images."""
-
-    def read(self, pixels: Image, /) -> Read | Reading: ...
-
-
-def stored_scores(reader: _Reads, stored: Stored, to: Preprocessing) -> FloatArray:
+def stored_scores(pipeline: Pipeline, stored: Stored, to: Preprocessing) -> FloatArray:
     """Scores of stored images, (k,): `pixels` (k, ...) as a scanner stores them, `spacing_mm`
     and, unless it is 255, `highest`, the value that the stored bits can express.
 
@@ -288,7 +248,7 @@ def stored_scores(reader: _Reads, stored: Stored, to: Preprocessing) -> FloatArr
         size = (pixels.shape[1], pixels.shape[2]) if to.intensity == "cine" else pixels.shape[:2]
         at_mm = working_spacing(size, (spacing, spacing), to) or (spacing, spacing)
         image = canonical(pixels.astype(np.float32), at_mm, to, highest)
-        found.append(reader.read(image[None]).score[0])
+        found.append(pipeline.read(image[None]).score[0])
     return np.array(found, dtype=np.float64)
 
 

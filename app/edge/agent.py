@@ -18,7 +18,7 @@ from typing import Any, Final
 from app import clock
 from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
-from app.edge import logs, orders, page, spool, status, uplink, windows
+from app.edge import installation, logs, orders, page, spool, status, uplink, windows
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.deliver import Deliverer
@@ -32,7 +32,7 @@ from app.edge.pseudonyms import Pseudonyms
 from app.edge.query import Query
 from app.edge.receive import Inbox, Receiver
 from app.edge.sealing import Closing
-from app.edge.sentinel import BROKEN, Lock
+from app.edge.sentinel import BROKEN, HOLDS, Lock
 from app.edge.settings import EdgeSettings
 from app.edge.uplink import Identity, Uplink
 from app.edge.watched import Watched
@@ -146,6 +146,8 @@ class Agent:
         if self._receiver.must_adopt:
             self._receiver.adopt()
         changed = self._lock.prove_if_due(today) | self._lock.score_sentinels_if_due(today)
+        if changed and self._lock.state == HOLDS and self._lock.running is not None:
+            installation.remember(self._settings.data_dir, self._lock.running.manifest)
         self._take_labels()
         if (identity := self._enrolled()) is not None:
             self._catch_up_if_due()
@@ -167,6 +169,7 @@ class Agent:
             "port": self._port,
             "lock": self._lock.state,
             "lock_reason": self._lock.reason,
+            "lock_detail": self._lock.detail,
             "known_answer_deviation": self._lock.deviation,
             "uplink": self._uplink.trouble or "fine",
             "paused": self._paused,
@@ -203,6 +206,7 @@ class Agent:
             trusted=s.trusted_keys,
             threshold=s.signature_threshold,
             minimum_release=max(s.minimum_release, int(self._journal.do(_release_counter))),
+            data=str(s.data_dir),
             zone=s.site_timezone,
             outbox=str(self._outbox),
             wants_results=bool(destinations(s)),

@@ -1,4 +1,4 @@
-"""`lockwatch edge init | run | check | status | sent | pause | retire`."""
+"""`lockwatch edge init | install | run | check | status | sent | pause | retire`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def init(config: Config = _DEFAULT) -> None:
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(TEMPLATE)
     typer.echo(f"Wrote {config}. Fill in the keys and titles, then: lockwatch edge check")
+
+
+@edge.command()
+def install(
+    bundle: Annotated[Path, typer.Argument(help="Folder with the release, as delivered.")],
+    config: Config = _DEFAULT,
+) -> None:
+    """Install a release: verified, whole or not at all, and never an older one. The agent uses it
+    from its next start on."""
+    from app import clock
+    from app.edge import installation
+    from app.edge.journal import last_release
+    from app.edge.settings import load
+
+    settings = load(config)
+    today = clock.now().astimezone(settings.zone).date()
+    found = installation.install(settings, bundle, last_release(settings.data_dir), today).manifest
+    typer.echo(f"Installed {found.device} {found.version}, release {found.release_counter}.")
+    typer.echo(f"lock digest {found.lock_digest}\nRestart the agent to use it.")
 
 
 @edge.command()

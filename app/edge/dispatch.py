@@ -165,7 +165,7 @@ class Dispatcher:
     def _run(self, worker: WorkerProcess, todo: _Waiting, running: Running) -> None:
         try:
             if worker.start().lock_digest != running.manifest.lock_digest:
-                raise BundleRefused("other_version")
+                raise BundleRefused("other_version", "another bundle than the one that was proved")
         except (BundleRefused, WorkerLost) as error:
             log.error("worker.not_started", reason=str(error))
             self._put_back(todo)

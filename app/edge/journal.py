@@ -211,6 +211,17 @@ def open_for_reading(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
 
 
+def last_release(folder: Path) -> int:
+    """The highest release counter that the centre has told this edge, 0 if none."""
+    if not (folder / "journal.db").exists():
+        return 0
+    db = open_for_reading(folder)
+    try:
+        return int(meta(db, "release_counter") or 0)
+    finally:
+        db.close()
+
+
 def meta(db: sqlite3.Connection, name: str) -> Any:
     """A remembered value, or None."""
     row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()

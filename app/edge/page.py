@@ -77,6 +77,7 @@ def page(status: Mapping[str, Any]) -> str:
     state = "<p class=bad>Paused: everything is received and kept, nothing is analysed or sent.</p>"
     parts = [
         f"<p class='{mood}'>{words}{reason}</p>",
+        f"<p>{escape(str(detail))}</p>" if (detail := status.get("lock_detail")) else "",
         state if status.get("paused") else "",
         _table("Cases", status.get("balance", {})),
         *(

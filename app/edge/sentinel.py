@@ -30,7 +30,8 @@ class Lock:
     journal: Journal
     back_off: BackOff
     state: str = NOT_CHECKED
-    reason: str = ""
+    reason: str = ""  # a closed word
+    detail: str = ""  # which file or which case, and by how much
     deviation: float = 0.0
     running: Running | None = None
     _proved_on: int = 0
@@ -71,28 +72,29 @@ class Lock:
             return False
         self.journal.do(lambda db: self._remember_round(db, today, deviation))
         if deviation > sentinel.tolerance:
-            self._break("sentinel_scores")
+            moved = f"a sentinel score moved by {deviation:.6f} in probability"
+            self._break("sentinel_scores", f"{moved}, at most {sentinel.tolerance:g} expected")
         return self.state != HOLDS
 
     def _prove(self) -> None:
         try:
             reply = self.dispatcher.ask({"do": "prove"})
         except BundleRefused as refused:
-            return self._break(str(refused))
+            return self._break(refused.reason, refused.detail)
+        if "deviation" in reply:  # the files are whole: this is the version that ran, or would have
+            manifest, self.deviation = reply["manifest"], float(reply["deviation"])
+            self.running = self.journal.do(lambda db: _running(db, manifest))
+            self.journal.do(lambda db: set_meta(db, "lock_digest", manifest.lock_digest))
         if "broken" in reply:
-            return self._break(str(reply["broken"]))
-        manifest, self.deviation = reply["manifest"], float(reply["deviation"])
-        self.running = self.journal.do(lambda db: _running(db, manifest))
-        self.journal.do(lambda db: set_meta(db, "lock_digest", manifest.lock_digest))
-        if self.deviation > manifest.known_answers.tolerance:
-            return self._break("known_answers")
-        self.state, self.reason = HOLDS, ""
+            return self._break(str(reply["broken"]), str(reply["detail"]))
+        assert self.running is not None
+        self.state, self.reason, self.detail = HOLDS, "", ""
         self.dispatcher.open_for(self.running)
         return None
 
-    def _break(self, reason: str) -> None:
+    def _break(self, reason: str, detail: str) -> None:
         log.error("lock.broken", reason=reason)
-        self.state, self.reason = BROKEN, reason
+        self.state, self.reason, self.detail = BROKEN, reason, detail
         self.dispatcher.close()
 
     def _last_round(self, db: sqlite3.Connection) -> int | None:

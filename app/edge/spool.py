@@ -21,7 +21,7 @@ def write_new(path: Path, parts: Iterable[bytes]) -> bool:
         return False
     finally:
         half.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -33,7 +33,7 @@ def replace(path: Path, parts: Iterable[bytes]) -> None:
     except OSError:
         half.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def sweep(folder: Path) -> None:
@@ -57,7 +57,8 @@ def _write_half(path: Path, parts: Iterable[bytes]) -> Path:
     return half
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

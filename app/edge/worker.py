@@ -41,6 +41,7 @@ class Job:
     trusted: tuple[str, ...]
     threshold: int
     minimum_release: int
+    data: str  # folder in which it stands which releases have been here
     zone: str
     outbox: str
     wants_results: bool
@@ -55,7 +56,7 @@ def serve(connection: Connection, job: Job) -> None:
     try:
         worker = _start(job)
     except AppError as error:
-        _say(connection, {"broken": getattr(error, "reason", type(error).__name__)})
+        _say(connection, _broken(error))
         os._exit(BROKEN)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
@@ -156,9 +157,9 @@ class Worker:
     def _prove(self, _request: Mapping[str, Any]) -> Reply:
         try:
             self.bundle.rehash()
+            return {"deviation": self.chain.prove()}
         except AppError as error:
-            return {"broken": getattr(error, "reason", type(error).__name__)}
-        return {"deviation": _finite(self.chain.known_answer_deviation())}
+            return _broken(error)
 
     def _sentinel(self, _request: Mapping[str, Any]) -> Reply:
         """The largest deviation of the fixed images' scores from those in the bundle."""
@@ -173,9 +174,12 @@ class Worker:
 def _start(job: Job) -> Worker:
     from app.device.bundle import open_bundle
     from app.device.chain import Chain
+    from app.edge.installation import highest, refuse_older
 
     keys = [bytes.fromhex(key) for key in job.trusted]
-    bundle = open_bundle(Path(job.bundle), keys, job.threshold, job.minimum_release)
+    # Resolved: a release that is installed beside a running one does not change what runs.
+    bundle = open_bundle(Path(job.bundle).resolve(), keys, job.threshold, job.minimum_release)
+    refuse_older(bundle.manifest, highest(Path(job.data)).get(bundle.manifest.device, 0))
     worker = Worker(job, bundle, Chain.load(bundle), bundle.manifest.schema_.layout())
     _warm_up(worker)
     return worker
@@ -187,6 +191,16 @@ def _warm_up(worker: Worker) -> None:
         importlib.import_module("highdicom.sc")
         importlib.import_module("highdicom.sr")
     worker.chain.known_answer_deviation()
+
+
+def _broken(error: AppError) -> Reply:
+    """A closed word that is counted, and the sentence that says which file or case, and how far.
+
+    These sentences are ours, about the manufacturer's files; none quotes an object.
+    """
+    found = {"broken": getattr(error, "reason", type(error).__name__), "detail": str(error)}
+    moved = getattr(error, "deviation", None)
+    return found if moved is None else found | {"deviation": moved}
 
 
 def _finite(value: float) -> float:

@@ -28,7 +28,12 @@ class WorkerLost(Exception):
 
 
 class BundleRefused(Exception):
-    """The bundle is not the cleared one, in a closed word."""
+    """The bundle is not the cleared one: `reason` in a closed word, `detail` for a person."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
 
 
 class WorkerProcess:
@@ -54,7 +59,7 @@ class WorkerProcess:
         hello = self._receive(START_WITHIN_S)
         if "broken" in hello:
             self.stop()
-            raise BundleRefused(str(hello["broken"]))
+            raise BundleRefused(str(hello["broken"]), str(hello["detail"]))
         self.manifest = parse_manifest(str(hello["manifest"]).encode())
         return self.manifest
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.contracts.exchange import Receipt, parse
 from app.contracts.manifest import FileEntry, parse_manifest
+from app.contracts.signing import canonical
 from app.errors import ContractError
 from tests.contracts.examples import DIGEST, a_manifest, a_receipt
 
@@ -67,3 +69,14 @@ def test_a_message_names_the_field_and_shows_no_value() -> None:
         parse(Receipt, json.dumps(fields).encode())
 
     assert "DOE" not in str(refused.value)
+
+
+def test_a_day_until_which_to_install_is_said_only_where_there_is_one() -> None:
+    """Bytes of a release without it, and so its lock digest, stay what they were."""
+    dated = a_manifest(install_until=date(2028, 1, 31))
+
+    assert "install_until" not in json.loads(a_manifest().canonical)
+    assert json.loads(dated.canonical)["install_until"] == "2028-01-31"
+    assert parse_manifest(dated.canonical) == dated
+    with pytest.raises(ContractError, match="not canonical"):
+        parse_manifest(canonical(json.loads(a_manifest().canonical) | {"install_until": None}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
+from app.edge import installation
 from tests.edge.peer_centre import PeerCentre
 from tests.edge.running_edge import START, RunningEdge, an_edge_runs, closes
 from tests.edge.sender import a_chest, a_small_object, association, send
@@ -87,12 +89,35 @@ def test_a_broken_lock_stops_inference_and_nothing_else(
         status = edge.until(lambda s: s["balance"]["received"] == 3)
 
         assert (status["lock"], status["lock_reason"]) == ("broken", "hash")
+        assert status["lock_detail"] == "projection.npz: not the file that was signed"
         assert status["balance"]["waiting"] == 2
         assert "broken" in {w.header.lock_state for w in centre.windows.values()}
         (mine / "projection.npz").write_bytes(whole)
         edge.live(days=1)
         balance = edge.settled(3)
         assert closes(balance) and balance["failed"] == 0
+
+
+def test_an_older_release_put_in_place_by_hand_breaks_the_lock(
+    tmp_path: Path, bundle: Path, centre: PeerCentre
+) -> None:
+    mine = tmp_path / "bundle"
+    shutil.copytree(bundle, mine)
+    with an_edge_runs(tmp_path, mine, centre) as edge:
+        edge.ready()
+        state = edge.data / installation.STATE
+        known = json.loads(state.read_bytes())
+        (device,) = known
+        assert known[device]["release"] == 1
+        edge.stop()
+        known[device]["release"] = 2
+        state.write_text(json.dumps(known))
+
+        edge.start()
+        status = edge.until(lambda s: s["lock"] == "broken")
+
+        assert status["lock_reason"] == "rollback"
+        assert status["lock_detail"] == f"{device}: release 2 or later expected, got 1"
 
 
 @pytest.mark.parametrize("how", ["missing", "altered", "stranger"])

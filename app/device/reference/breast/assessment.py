@@ -84,7 +84,7 @@ DEVICE = ReferenceDevice(
     categories=CATEGORIES,
     efforts={
         "full": Effort(2400, 1600, 2000, 8, 60, 12),
-        "small": Effort(160, 160, 120, 2, 8, 2),
+        "small": Effort(96, 90, 60, 2, 4, 2),
     },
     prevalence=0.3,
 )

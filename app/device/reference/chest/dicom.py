@@ -8,8 +8,8 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -17,13 +17,14 @@ from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
-    generate_uid,
 )
 
 from app.device.reference.chest.phantom import ChestPhantom
+from app.device.reference.common.identity import IMPLEMENTATION_UID, Identity, invent_identity
+
+__all__ = ["HEADERS", "Identity", "ScannerHeader", "invent_identity", "to_dicom"]
 
 TARGET_EXPOSURE_INDEX = 250.0
-IMPLEMENTATION_UID = "1.2.826.0.1.3680043.10.1338.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ScannerHeader:
     processing_description: str
     grid: str = "FOCUSED"
     detector: str = "SCINTILLATOR"
+    region: str = "CHEST"
 
 
 HEADERS: Mapping[str, ScannerHeader] = {
@@ -94,61 +96,6 @@ HEADERS: Mapping[str, ScannerHeader] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who and where, invented; every value is something that must never leave a hospital."""
-
-    patient_name: str
-    patient_id: str
-    birth_date: str
-    address: str
-    accession_number: str
-    study_uid: str
-    series_uid: str
-    sop_uid: str
-    institution: str
-    referring: str
-    performing: str
-
-    def values(self) -> tuple[str, ...]:
-        """Every identifying value, for leak searches."""
-        return tuple(getattr(self, field.name) for field in fields(self))
-
-
-_FAMILY = (
-    "Abernathy Brandvold Castellanos Dimitrova Eskildsen Fontaine Grzybowski Haverkamp Iyengar "
-    "Jorgensen Kovalenko Lindqvist Mbeki Nakagawa Oyelaran Papadakis Quintanilla Rosenthal "
-    "Szymanski Thibodeaux Urquhart Vandenberg Wojciechowski Xanthopoulos Yilmaz Zimmermann"
-)
-_GIVEN = {
-    "F": "Agnieszka Beatriz Chiara Dagmar Eleni Fatoumata Greta Hanneke Ingrid",
-    "M": "Anselm Bartolomeo Cornelius Dragan Emeka Fridolin Gustavo Hiroshi Ivar",
-}
-
-
-def invent_identity(
-    rng: np.random.Generator, phantom: ChestPhantom, acquired: datetime, institution: str
-) -> Identity:
-    """An invented patient of the phantom's age and sex, with fresh UIDs; all drawn from `rng`."""
-    entropy = rng.integers(0, 2**63, size=2).tobytes().hex()
-    born = acquired - timedelta(days=365.25 * phantom.age + int(rng.integers(5, 360)))
-    number = int(rng.integers(10**7, 10**8))
-    street = int(rng.integers(1, 200))
-    return Identity(
-        patient_name=f"{_pick(rng, _FAMILY)}^{_pick(rng, _GIVEN[phantom.sex])}",
-        patient_id=f"MRN{number}",
-        birth_date=f"{born:%Y%m%d}",
-        address=f"{street} {_pick(rng, _FAMILY)} Lane",
-        accession_number=f"ACC{int(rng.integers(10**8, 10**9))}",
-        study_uid=_uid("study", entropy),
-        series_uid=_uid("series", entropy),
-        sop_uid=_uid("sop", entropy),
-        institution=institution,
-        referring=f"{_pick(rng, _FAMILY)}^{_pick(rng, _GIVEN['F'])}^^Dr",
-        performing=f"{_pick(rng, _FAMILY)}^{_pick(rng, _GIVEN['M'])}^^Dr",
-    )
-
-
 def to_dicom(
     phantom: ChestPhantom, identity: Identity, header: ScannerHeader, acquired: datetime
 ) -> Dataset:
@@ -164,14 +111,6 @@ def to_dicom(
     _set_image(dataset, phantom)
     dataset.file_meta = _file_meta(dataset)
     return dataset
-
-
-def _pick(rng: np.random.Generator, names: str) -> str:
-    return str(rng.choice(names.split()))
-
-
-def _uid(kind: str, entropy: str) -> str:
-    return str(generate_uid(entropy_srcs=[kind, entropy]))
 
 
 def _set_patient(dataset: Dataset, phantom: ChestPhantom, identity: Identity) -> None:
@@ -222,7 +161,7 @@ def _set_scanner(dataset: Dataset, header: ScannerHeader) -> None:
     dataset.AcquisitionDeviceProcessingCode = header.processing_code
     dataset.Grid = header.grid
     dataset.DetectorType = header.detector
-    dataset.BodyPartExamined = "CHEST"
+    dataset.BodyPartExamined = header.region
     dataset.PresentationIntentType = "FOR PRESENTATION"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
     block = dataset.private_block(0x0019, "LOCKWATCH PHANTOM", create=True)

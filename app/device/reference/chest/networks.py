@@ -5,15 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from app.device.reference.common.layers import Calibrated, block
+
 EMBEDDING = 40
-
-
-def _block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.ReLU(),
-    )
 
 
 class LungSegmenter(nn.Module):
@@ -22,9 +16,9 @@ class LungSegmenter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.pool = nn.AvgPool2d(4)
-        self.down = nn.Sequential(_block(1, 8), _block(8, 12, stride=2))
-        self.deep = nn.Sequential(_block(12, 16, stride=2), _block(16, 12), nn.Upsample(None, 2))
-        self.up = nn.Sequential(_block(24, 8), nn.Upsample(None, 2), nn.Conv2d(8, 1, 3, padding=1))
+        self.down = nn.Sequential(block(1, 8), block(8, 12, stride=2))
+        self.deep = nn.Sequential(block(12, 16, stride=2), block(16, 12), nn.Upsample(None, 2))
+        self.up = nn.Sequential(block(24, 8), nn.Upsample(None, 2), nn.Conv2d(8, 1, 3, padding=1))
         self.out = nn.Upsample(None, 4, mode="bilinear")
 
     def logits(self, image: Tensor) -> Tensor:
@@ -33,34 +27,27 @@ class LungSegmenter(nn.Module):
         answer: Tensor = self.up(torch.cat([shallow, self.deep(shallow)], dim=1))
         return answer
 
-    def forward(self, image: Tensor) -> Tensor:
-        answer: Tensor = torch.sigmoid(self.out(self.logits(image)))
-        return answer
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (torch.sigmoid(self.out(self.logits(image))),)
 
 
-class Classifier(nn.Module):
+class Classifier(Calibrated):
     """Image and lungs (n, 1, r, c) -> probability (n,), embedding (n, e), activation (n, r', c').
 
     The head is linear in the pooled features, so the class activation map costs nothing (Zhou
-    2016, CVPR). `slope` and `offset` calibrate the probability (Platt 1999) and are part of the
-    graph.
+    2016, CVPR).
     """
-
-    slope: Tensor
-    offset: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            _block(2, 8, stride=2),
-            _block(8, 16, stride=2),
-            _block(16, 24),
-            _block(24, 32, stride=2),
-            _block(32, EMBEDDING),
+            block(2, 8, stride=2),
+            block(8, 16, stride=2),
+            block(16, 24),
+            block(24, 32, stride=2),
+            block(32, EMBEDDING),
         )
         self.head = nn.Linear(EMBEDDING, 1)
-        self.register_buffer("slope", torch.ones(1))
-        self.register_buffer("offset", torch.zeros(1))
 
     def logits(self, image: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logit (n,) before calibration, embedding, activation."""
@@ -71,4 +58,4 @@ class Classifier(nn.Module):
 
     def forward(self, image: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logit, embedding, activation = self.logits(image, lungs)
-        return torch.sigmoid(self.slope * logit + self.offset), embedding, activation
+        return self.probability(logit), embedding, activation

@@ -17,6 +17,7 @@ from app.device.reference.chest.physics import (
     processing_change,
     store,
 )
+from app.device.reference.common.phantom import Truth
 
 __all__ = ["VENDORS", "ChestPhantom", "ScannerPhysics", "make_case", "processing_change"]
 
@@ -52,6 +53,16 @@ class ChestPhantom:
     dose_area_product: float
     collimation: tuple[int, int, int, int]  # left, right, upper, lower edge, in pixels
     physics: ScannerPhysics
+
+    @property
+    def spacing_mm(self) -> float:
+        """Of stored pixels."""
+        return self.physics.spacing_mm
+
+    @property
+    def truth(self) -> Truth:
+        """Where the lung fields are."""
+        return Truth(masks=self.lungs[None].astype(np.float32))
 
 
 def make_case(

@@ -17,9 +17,9 @@ from app.contracts.signing import sha256
 from app.device.pixels import header
 from app.device.pixels.canonical import resampled
 from app.device.pixels.geometry import Grid
-from app.device.reference.common.objects import invented, to_dicom
-from app.device.reference.common.phantom import Phantom, Truth
-from app.device.study import examine
+from app.device.reference.common.identity import invent_identity
+from app.device.reference.common.phantom import Case, Truth
+from app.device.study import examine, outside
 from monitors.schema import FloatArray
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ class Cohort:
     """n phantoms as the chain sees them.
 
     pixels (n, ...) uint16 canonical; positive (n,); numeric (n, F), NaN where missing; groups:
-    sub-group level by margin, each (n,). Truth on canonical pixels: masks (n, f, r, c) or
-    without pixels, boxes (n, MOST_LESIONS, 4) and points (n, f, p, 2) with NaN for none,
-    value (n,).
+    sub-group level by margin, each (n,). Truth on canonical pixels: covered (n, f, r, c), the
+    share of each pixel in 255ths, or without pixels, boxes (n, MOST_LESIONS, 4) and points
+    (n, f, p, 2) with NaN for none, value (n,).
     """
 
     pixels: npt.NDArray[np.uint16]
     positive: npt.NDArray[np.bool_]
     numeric: FloatArray
     groups: dict[str, npt.NDArray[np.str_]]
-    masks: npt.NDArray[np.float32]
+    covered: npt.NDArray[np.uint8]
     boxes: FloatArray
     points: FloatArray
     value: FloatArray
@@ -59,7 +59,7 @@ class Cohort:
             self.positive[which],
             self.numeric[which],
             {margin: levels[which] for margin, levels in self.groups.items()},
-            self.masks[which],
+            self.covered[which],
             self.boxes[which],
             self.points[which],
             self.value[which],
@@ -69,6 +69,11 @@ class Cohort:
     def images(self) -> npt.NDArray[np.float32]:
         """Canonical images in [0, 1]."""
         return self.pixels * np.float32(1 / 65535)
+
+    @property
+    def masks(self) -> npt.NDArray[np.float32]:
+        """Share of each pixel in the mask, (n, f, r, c) in [0, 1]."""
+        return self.covered * np.float32(1 / 255)
 
     @property
     def digest(self) -> str:
@@ -89,23 +94,26 @@ class Drawn:
 
 
 class Drawing:
-    """Worker processes that draw cohorts; used as a context."""
+    """Worker processes that draw cohorts; used as a context. With no workers it draws itself."""
 
     def __init__(self, workers: int = 2) -> None:
-        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, context) if workers else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def start(self, drawn: Drawn) -> Callable[[], Cohort]:
         """Begin a cohort, behind those begun before; the answer waits for it. The same recipe
         gives the same cohort on any number of workers."""
         starts = range(0, drawn.cases, _CHUNK)
         chunks = [(drawn, start, min(start + _CHUNK, drawn.cases)) for start in starts]
-        parts = self._pool.map(_draw, *zip(*chunks, strict=True))
+        draw = map if self._pool is None else self._pool.map
+        parts = draw(_draw, *zip(*chunks, strict=True))
         return lambda: _joined(list(parts))
 
 
@@ -115,7 +123,7 @@ def declared(module: str) -> ReferenceDevice:
     return device
 
 
-def phantom(device: ReferenceDevice, drawn: Drawn, index: int) -> tuple[str, Phantom]:
+def phantom(device: ReferenceDevice, drawn: Drawn, index: int) -> tuple[str, Case]:
     """Case `index` of a cohort and its vendor."""
     rng = np.random.default_rng([drawn.seed, index])
     vendor = list(device.scanners)[int(rng.integers(len(device.scanners)))]
@@ -125,7 +133,8 @@ def phantom(device: ReferenceDevice, drawn: Drawn, index: int) -> tuple[str, Pha
 
 def _draw(drawn: Drawn, start: int, stop: int) -> Cohort:
     device = declared(drawn.device)
-    return _joined([_one(device, drawn, index) for index in range(start, stop)])
+    found = [_one(device, drawn, index) for index in range(start, stop)]
+    return _joined([case for case in found if case is not None])
 
 
 def _joined(parts: Sequence[Cohort]) -> Cohort:
@@ -134,19 +143,22 @@ def _joined(parts: Sequence[Cohort]) -> Cohort:
         np.concatenate([p.positive for p in parts]),
         np.concatenate([p.numeric for p in parts]),
         {m: np.concatenate([p.groups[m] for p in parts]) for m in parts[0].groups},
-        np.concatenate([p.masks for p in parts]),
+        np.concatenate([p.covered for p in parts]),
         np.concatenate([p.boxes for p in parts]),
         np.concatenate([p.points for p in parts]),
         np.concatenate([p.value for p in parts]),
     )
 
 
-def _one(device: ReferenceDevice, drawn: Drawn, index: int) -> Cohort:
+def _one(device: ReferenceDevice, drawn: Drawn, index: int) -> Cohort | None:
+    """Case `index` of a cohort; None where the device would not look at it at all."""
     vendor, case = phantom(device, drawn, index)
     rng = np.random.default_rng([drawn.seed, index, 1])
-    identity = invented(rng, case, ACQUIRED, "Phantom")
-    dataset = to_dicom(case, identity, device.scanners[vendor], ACQUIRED)
+    identity = invent_identity(rng, case, ACQUIRED, "Phantom")
+    dataset = device.to_dicom(case, identity, device.scanners[vendor], ACQUIRED)
     examined = examine(dataset, device.preprocessing)
+    if examined.is_constant or outside(dataset, device.limits):
+        return None
     groups = {
         "scanner": vendor,
         "sex": case.sex,
@@ -158,21 +170,21 @@ def _one(device: ReferenceDevice, drawn: Drawn, index: int) -> Cohort:
         np.array([case.positive]),
         np.array([[examined.numeric.get(name, np.nan) for name in device.units]]),
         {margin: np.array([level]) for margin, level in groups.items()},
-        _masks(case.truth, examined.grid),
+        _covered(case.truth, examined.grid),
         _boxes(case.truth, examined.grid),
         _points(case.truth, examined.grid),
         np.array([case.truth.value]),
     )
 
 
-def _masks(truth: Truth, grid: Grid) -> npt.NDArray[np.float32]:
+def _covered(truth: Truth, grid: Grid) -> npt.NDArray[np.uint8]:
     if truth.masks is None:
-        return np.zeros((1, 0, 0, 0), dtype=np.float32)
+        return np.zeros((1, 0, 0, 0), dtype=np.uint8)
     to = grid.to
     frames = [
         resampled(m, grid.spacing_mm, to.spacing_mm, to.rows, to.columns) for m in truth.masks
     ]
-    return np.stack(frames)[None]
+    return np.rint(255 * np.stack(frames)[None]).astype(np.uint8)
 
 
 def _boxes(truth: Truth, grid: Grid) -> FloatArray:

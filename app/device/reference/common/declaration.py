@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
 
 import numpy as np
+from pydicom.dataset import Dataset
 from torch import nn
 
 from app.contracts.manifest import InputLimits, Pattern, Preprocessing, Stage
@@ -14,12 +17,47 @@ from app.device.pixels import header
 from app.device.pixels.characteristics import LUNG_AREA, UNITS
 from app.device.pixels.modality import COLOUR_UNITS, ULTRASOUND_UNITS
 from app.device.reference.common.cohort import Cohort
-from app.device.reference.common.objects import Scanner
-from app.device.reference.common.phantom import Phantom
+from app.device.reference.common.identity import Identity
+from app.device.reference.common.objects import to_dicom
+from app.device.reference.common.phantom import Case
 from monitors.schema import Categorical
 
 Progress = Callable[[str, float], None]
-Make = Callable[[np.random.Generator, str, bool, float], Phantom]  # vendor, positive, variation
+Make = Callable[[np.random.Generator, str, bool, float], Case]  # vendor, positive, variation
+# Modality -> characteristics that only its pixels show, and those of its headers.
+KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]] = {
+    "DX": ({}, header.NUMERIC),
+    "US": (ULTRASOUND_UNITS, header.ULTRASOUND_NUMERIC),
+    "OP": (COLOUR_UNITS, header.PHOTOGRAPHIC_NUMERIC),
+    "XC": (COLOUR_UNITS, header.PHOTOGRAPHIC_NUMERIC),
+}
+# Characteristic, side, and the least median deviation that is believed.
+JUDGED = (
+    ("noise", "highest", 0.005),
+    ("clipped", "highest", 0.02),
+    ("field_fill", "lowest", 0.02),
+    ("contrast", "lowest", 0.005),
+)
+
+
+class Product(Protocol):
+    """A scanner, as far as every device asks."""
+
+    @property
+    def manufacturer(self) -> str:
+        """Manufacturer."""
+
+    @property
+    def model(self) -> str:
+        """ManufacturerModelName."""
+
+    @property
+    def modality(self) -> str:
+        """Modality."""
+
+    @property
+    def region(self) -> str:
+        """BodyPartExamined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +78,10 @@ class ReferenceDevice:
 
     make : one phantom. learn : trained modules by stage name. stages : what stands between the
     quality gate and the gate for strangeness. acquisition : characteristics of the scanner, not
-    of disease, for the joint moments. categories : characteristics with closed words.
+    of disease, for the joint moments. categories : characteristics with closed words. to_dicom :
+    a phantom as its scanner would send it. make_alike : the same as `make` on one size and
+    spacing for all vendors, for known answers and sentinels; without it they are of the first
+    vendor. judged : by what the quality gate refuses an image.
     """
 
     pattern: Pattern
@@ -50,7 +91,7 @@ class ReferenceDevice:
     finding: str
     limits: InputLimits
     preprocessing: Preprocessing
-    scanners: Mapping[str, Scanner]
+    scanners: Mapping[str, Product]
     make: Make
     learn: Callable[[Cohort, int, Progress], dict[str, nn.Module]]
     stages: tuple[Stage, ...]
@@ -58,17 +99,20 @@ class ReferenceDevice:
     categories: tuple[Categorical, ...]
     efforts: Mapping[str, Effort]
     prevalence: float
+    training_prevalence: float = 0.5
     sensitivity: float = 0.85  # that the operating point keeps on the fitting cohort
+    to_dicom: Callable[[Any, Identity, Any, datetime], Dataset] = to_dicom
+    make_alike: Make | None = None
+    judged: tuple[tuple[str, str, float], ...] = JUDGED
 
     @property
     def units(self) -> dict[str, str]:
         """Unit (UCUM) of every characteristic that its cases may have, in order."""
         common = {name: unit for name, unit in UNITS.items() if name != LUNG_AREA}
-        if self.preprocessing.intensity == "colour":
-            return common | dict(COLOUR_UNITS) | _units(header.PHOTOGRAPHIC_NUMERIC)
+        pixels, attributes = KINDS[next(iter(self.scanners.values())).modality]
         masks = [output for stage in self.stages for output in stage.outputs if output in AREAS]
         areas = {AREAS[mask]: "1" for mask in masks}
-        return common | dict(ULTRASOUND_UNITS) | areas | _units(header.ULTRASOUND_NUMERIC)
+        return common | dict(pixels) | areas | _units(attributes)
 
 
 def _units(attributes: Mapping[str, tuple[str, str]]) -> dict[str, str]:

@@ -16,10 +16,9 @@ from app.device import ventricle
 from app.device.chain import Gates, Projection
 from app.device.findings import overlap, separate
 from app.device.pipeline import Pipeline, Reading, scoring
-from app.device.reference.chest.fitting import labelled_bins
 from app.device.reference.common.cohort import Cohort
 from app.device.reference.common.declaration import ReferenceDevice
-from app.device.reference.common.fitting import cases_of
+from app.device.reference.common.fitting import cases_of, labelled_bins
 from monitors.proportions import wilson
 from monitors.schema import FloatArray
 from monitors.summaries import joint_vector

@@ -11,11 +11,27 @@ from app.contracts.characteristics import CharacteristicSchema
 from app.device.chain import Projection
 from app.device.pipeline import Reading, scoring
 from app.device.pixels import header
-from app.device.reference.chest.fitting import AXES, FEATURES, GATE, LABEL_QUANTILES, SCORE_BINS
 from app.device.reference.common.cohort import Cohort
 from app.device.reference.common.declaration import ReferenceDevice
 from monitors.schema import SCORE_TERMS, FloatArray, Joint, Margin, Numeric, Schema, Score
 from monitors.summaries import Cases, joint_vector
+
+GATE = "out_of_distribution"
+AXES = 8  # principal axes of the embedding that are counted
+FEATURES = 16  # random Fourier features
+SCORE_BINS = 32
+LABEL_QUANTILES = (0.5, 0.7, 0.82, 0.9, 0.96)
+STRANGE_QUANTILE = 0.995
+
+
+def fit_projection(embedding: FloatArray) -> Projection:
+    """Principal axes of the embedding (n, e) and the distance that `STRANGE_QUANTILE` keep."""
+    mean = embedding.mean(axis=0)
+    _, singular, axes = np.linalg.svd(embedding - mean, full_matrices=False)
+    scale = singular[:AXES] / np.sqrt(len(embedding) - 1)
+    draft = Projection(mean, axes[:AXES], scale, 1.0)
+    d2 = ((draft.project(embedding) / scale) ** 2).sum(axis=1)
+    return Projection(mean, axes[:AXES], scale, float(np.quantile(d2, STRANGE_QUANTILE) * 1.5))
 
 
 def fit_schema(
@@ -121,3 +137,9 @@ def _standardised(draft: Schema, cases: Cases) -> Schema:
     spread[spread < 1e-9] = 1.0
     spread[block], middle[block] = scale[block], centre[block]
     return replace(draft, joint=replace(joint, centre=middle, scale=spread))
+
+
+def labelled_bins(score: FloatArray, edges: FloatArray) -> tuple[int, ...]:
+    """Counts of scores on the bins; an edge belongs to the bin above it."""
+    at = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, edges.size - 2)
+    return tuple(np.bincount(at, minlength=edges.size - 1).tolist())

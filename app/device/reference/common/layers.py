@@ -112,12 +112,13 @@ def fit(
     loss: Callable[[Tensor], Tensor],
     progress: Callable[[float], None],
     batch: int = BATCH,
+    learning_rate: float = LEARNING_RATE,
 ) -> None:
     """Minimise `loss` over shuffled cases, `batch` at a time; leaves evaluation mode on."""
     steps = max(cases // batch, 1)
-    optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, epochs=epochs, steps_per_epoch=steps
+        optimiser, learning_rate, epochs=epochs, steps_per_epoch=steps
     )
     network.train()
     for epoch in range(epochs):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
-import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -21,8 +19,7 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
 )
 
-from app.device.reference.chest.dicom import IMPLEMENTATION_UID, Identity, invent_identity
-from app.device.reference.chest.phantom import ChestPhantom
+from app.device.reference.common.identity import IMPLEMENTATION_UID, Identity
 from app.device.reference.common.phantom import Phantom
 
 SOP_CLASSES = {
@@ -45,14 +42,6 @@ class Scanner:
     modality: str  # US, OP or XC
     region: str
     protocol: str
-
-
-def invented(
-    rng: np.random.Generator, phantom: Phantom, acquired: datetime, institution: str
-) -> Identity:
-    """An invented patient of the phantom's age and sex."""
-    # Of a phantom only age and sex are read.
-    return invent_identity(rng, cast(ChestPhantom, phantom), acquired, institution)
 
 
 def to_dicom(phantom: Phantom, identity: Identity, scanner: Scanner, acquired: datetime) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,38 @@ class Truth:
     boxes: npt.NDArray[np.float64] | None = None
     points: npt.NDArray[np.float64] | None = None
     value: float = float("nan")
+
+
+class Case(Protocol):
+    """What a recipe reads of a phantom, whatever else it knows of itself."""
+
+    @property
+    def pixels(self) -> npt.NDArray[Any]:
+        """As stored: (rows, columns), (rows, columns, 3) or (frames, rows, columns)."""
+
+    @property
+    def positive(self) -> bool:
+        """Whether it shows what the device looks for."""
+
+    @property
+    def severity(self) -> str:
+        """One of `SEVERITIES`."""
+
+    @property
+    def age(self) -> int:
+        """Years."""
+
+    @property
+    def sex(self) -> str:
+        """F or M."""
+
+    @property
+    def spacing_mm(self) -> float | None:
+        """Of stored pixels; None for photographs."""
+
+    @property
+    def truth(self) -> Truth:
+        """What is really there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,19 +28,20 @@ from app.contracts.signing import SigningKey
 from app.device import ventricle
 from app.device.build import components, entries, packed_arrays, write_bundle
 from app.device.chain import Gates, Projection, stored_scores
-from app.device.pipeline import Module, Pipeline, scoring
+from app.device.pipeline import AREAS, Module, Pipeline, scoring
 from app.device.programs import deterministic, load_program, write_program
-from app.device.reference.chest.fitting import GATE, GATE_THRESHOLD, fit_projection
 from app.device.reference.common import evaluation
 from app.device.reference.common.cohort import Cohort, Drawing, Drawn, declared, phantom
 from app.device.reference.common.declaration import Effort, Progress, ReferenceDevice
 from app.device.reference.common.evaluation import Evaluated, answered_cases, read_cohort
-from app.device.reference.common.fitting import fit_schema
+from app.device.reference.common.fitting import GATE, fit_projection, fit_schema
 from app.device.reference.common.layers import Calibrated, platt
 from monitors.schema import FloatArray
 
 VERSION = "1.0.0"
-TRAINING_PREVALENCE, VARIATION = 0.5, 0.12
+VARIATION = 0.12  # spread of the physics around each vendor's, in training
+GATE_THRESHOLD = 0.5
+MANY = 300  # cases from which it pays to start processes that draw them
 TOLERANCE = 1e-4  # of a known answer, in probability: another instruction set rounds otherwise
 ENVELOPE = 6  # score bins to either side of the threshold that a change may use
 
@@ -61,7 +62,7 @@ def build(
     seed gives the same bytes."""
     device = declared(module)
     size = device.efforts[effort]
-    with Drawing() as drawing:
+    with Drawing(2 if size.training >= MANY else 0) as drawing:
         # All begin at once: while the networks train, the other cohorts are drawn.
         drawn = _cohorts(module, device, size, seed)
         training, fitting, validation = (drawing.start(each) for each in drawn)
@@ -88,7 +89,7 @@ def _cohorts(
     module: str, device: ReferenceDevice, size: Effort, seed: int
 ) -> tuple[Drawn, Drawn, Drawn]:
     return (
-        Drawn(module, seed, size.training, TRAINING_PREVALENCE, VARIATION),
+        Drawn(module, seed, size.training, device.training_prevalence, VARIATION),
         Drawn(module, seed + 1, size.fitting, device.prevalence),
         Drawn(module, seed + 2, size.validation, device.prevalence),
     )
@@ -160,13 +161,15 @@ class Locked:
 def _stored(
     device: ReferenceDevice, drawn: Drawn
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.bool_]]:
-    """Phantoms of one vendor's size and spacing, as stored: known answers and sentinels."""
-    first = next(iter(device.scanners))
-    single = replace(device, scanners={first: device.scanners[first]})
-    cases = [phantom(single, drawn, index)[1] for index in range(drawn.cases)]
-    spacing = cases[0].spacing_mm or 1.0
+    """Phantoms of one size and spacing, as stored: known answers and sentinels."""
+    if device.make_alike is None:
+        first = next(iter(device.scanners))
+        alike = replace(device, scanners={first: device.scanners[first]})
+    else:
+        alike = replace(device, make=device.make_alike)
+    cases = [phantom(alike, drawn, index)[1] for index in range(drawn.cases)]
     pixels = np.stack([case.pixels for case in cases])
-    stored = {"pixels": pixels, "spacing_mm": np.array(spacing), "highest": np.array(255.0)}
+    stored = {"pixels": pixels, "spacing_mm": np.array(cases[0].spacing_mm or 1.0)}
     return stored, np.array([case.positive for case in cases])
 
 
@@ -221,17 +224,18 @@ def _calibrated(
 
 
 def _programs(device: ReferenceDevice, modules: Mapping[str, nn.Module]) -> dict[str, bytes]:
-    """Every stage's network as an archive; all of them look at the image alone."""
-    example = _example(device)
+    """Every stage's network as an archive; what it looks at beside the image is a mask."""
     return {
-        stage.program: write_program(modules[stage.name], [example])
+        stage.program: write_program(
+            modules[stage.name], [_example(device, name) for name in stage.inputs]
+        )
         for stage in device.stages
         if stage.program is not None
     }
 
 
-def _example(device: ReferenceDevice) -> torch.Tensor:
-    channels = 3 if device.preprocessing.intensity == "colour" else 1
+def _example(device: ReferenceDevice, name: str) -> torch.Tensor:
+    channels = 3 if name == "image" and device.preprocessing.intensity == "colour" else 1
     return torch.zeros(2, channels, device.preprocessing.rows, device.preprocessing.columns)
 
 
@@ -247,31 +251,30 @@ def _operating_threshold(
 def _stages(device: ReferenceDevice, cohort: Cohort) -> tuple[Stage, ...]:
     return (
         Stage(name="quality_gate", kind="quality_gate", parameters=_quality_limits(device, cohort)),
-        *device.stages,
+        *(_with_area_limits(device, stage, cohort) for stage in device.stages),
         Stage(name=GATE, kind="out_of_distribution", parameters={"threshold": GATE_THRESHOLD}),
         Stage(name="threshold", kind="threshold", inputs=("probability",)),
     )
 
 
-# Characteristic, side, and the least median deviation that is believed.
-JUDGED = (
-    ("noise", "highest", 0.005),
-    ("clipped", "highest", 0.02),
-    ("field_fill", "lowest", 0.02),
-    ("contrast", "lowest", 0.005),
-    ("ventricle_area", "lowest", 0.005),
-)
+def _with_area_limits(device: ReferenceDevice, stage: Stage, cohort: Cohort) -> Stage:
+    """The stage with limits on the area of its mask, well outside what the reference shows."""
+    limits = dict(stage.parameters)
+    for name in (AREAS[output] for output in stage.outputs if output in AREAS):
+        area = cohort.numeric[:, list(device.units).index(name)]
+        limits[f"{name}_lowest"] = float(np.quantile(area, 0.001) * 0.6)
+        limits[f"{name}_highest"] = float(min(np.quantile(area, 0.999) * 1.4, 1.0))
+    return stage.model_copy(update={"parameters": limits})
 
 
 def _quality_limits(device: ReferenceDevice, cohort: Cohort) -> dict[str, float]:
     """Far outside what the reference shows: median and ten times its median deviation."""
     limits, names = {}, list(device.units)
-    for name, side, least in JUDGED:
-        if name in names:
-            values = cohort.numeric[:, names.index(name)]
-            middle = np.nanmedian(values)
-            reach = 10 * max(float(np.nanmedian(np.abs(values - middle))), least)
-            limits[f"{name}_{side}"] = float(middle + (reach if side == "highest" else -reach))
+    for name, side, least in device.judged:
+        values = cohort.numeric[:, names.index(name)]
+        middle = np.nanmedian(values)
+        reach = 10 * max(float(np.nanmedian(np.abs(values - middle))), least)
+        limits[f"{name}_{side}"] = float(middle + (reach if side == "highest" else -reach))
     return limits
 
 

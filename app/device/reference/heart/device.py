@@ -177,7 +177,7 @@ DEVICE = ReferenceDevice(
     ),
     efforts={
         "full": Effort(500, 500, 600, 8, 30, 6),
-        "small": Effort(40, 60, 50, 2, 4, 2),
+        "small": Effort(24, 40, 30, 2, 4, 2),
     },
     prevalence=0.3,
 )

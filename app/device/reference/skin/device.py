@@ -80,7 +80,7 @@ DEVICE = ReferenceDevice(
     ),
     efforts={
         "full": Effort(2600, 1600, 2000, 10, 60, 12),
-        "small": Effort(160, 160, 120, 2, 8, 2),
+        "small": Effort(96, 90, 60, 2, 4, 2),
     },
     prevalence=0.15,
 )
