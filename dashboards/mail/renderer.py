@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.central.alerts.ports import Alert, Digest, Escalation, RenderedMail
-from dashboards.mail.views import AlertView, alert_view, digest_view, waiting_view
+from app.central.alerts.ports import Alert, Delivery, Digest, Escalation, RenderedMail
+from dashboards.mail.views import AlertView, alert_view, delivery_view, digest_view, waiting_view
 from dashboards.templating import render
 
 
@@ -26,6 +26,10 @@ class MailRenderer:
             text=render("mail/digest.txt", view=view),
             html=render("mail/digest.html", view=view),
         )
+
+    def report_mail(self, delivery: Delivery) -> RenderedMail:
+        """An issued report: where it lies and what its bytes are; nothing is attached."""
+        return _letter(delivery_view(delivery))
 
 
 def _view(alert: Alert) -> AlertView:

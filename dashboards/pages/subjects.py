@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 
 from sqlalchemy.orm import Session
 
@@ -25,7 +24,6 @@ from dashboards.pages.fleet import SiteState, site_states
 from dashboards.pages.frame import queue_row, topic_links
 from dashboards.pages.registers import balance_sentences, lock_words
 from dashboards.pages.views import Fact, Grid, Link, SubjectView
-from dashboards.reports.evidently_report import BinnedColumn
 from dashboards.wording import count, sentence_case
 from monitors.observations import History
 
@@ -322,26 +320,4 @@ def _references(session: Session, lock_digest: str) -> Grid:
         ),
         numeric=frozenset({3}),
         empty=f"{sentence_case(count(0, 'reference period'))} yet.",
-    )
-
-
-def binned_columns(
-    session: Session, lock_digest: str, days: int, now: datetime
-) -> tuple[BinnedColumn, ...]:
-    """Counts per bin of every characteristic: the reference period, and the last `days`."""
-    reference = reference_in_force(session, lock_digest)
-    if reference is None:
-        return ()
-    history = assemble(session, lock_digest, upto=now.date() + timedelta(1)).history
-    before = history.cases.end <= reference.until.toordinal() + 1
-    after = (history.cases.start >= now.date().toordinal() - days) & ~before
-    return tuple(
-        BinnedColumn(
-            c.name,
-            c.levels or tuple(f"{a:.4g} to {b:.4g}" for a, b in pairwise(c.edges)),
-            c.edges,
-            c.reference,
-            c.current,
-        )
-        for c in stored.comparisons(history, before, after)
     )

@@ -16,6 +16,8 @@ ASSIGNMENTS = {
     "change_plan": "version = 0",
     "awareness": "how = ''",
     "reportability_assessment": "signature = ''",
+    "report_remark": "text = ''",
+    "report_signature": "signature = ''",
 }
 
 

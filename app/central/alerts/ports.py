@@ -50,6 +50,22 @@ class Escalation:
     waited: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An issued report, told to one group. `end` is exclusive; `supersedes` may be empty."""
+
+    number: str
+    device: str
+    start: date
+    end: date
+    signals: int
+    group: str
+    frequency: str
+    supersedes: str
+    pdf_digest: str
+    base_url: str
+
+
 @dataclass(frozen=True, slots=True)
 class RenderedMail:
     """A mail in words: one subject line, and the same body as text and as HTML."""
@@ -72,4 +88,8 @@ class Renderer(Protocol):
 
     def escalation_mail(self, escalation: Escalation) -> RenderedMail:
         """The mail about a signal that waits for somebody."""
+        ...
+
+    def report_mail(self, delivery: Delivery) -> RenderedMail:
+        """The mail that says a report was issued, and where it lies."""
         ...
