@@ -72,7 +72,9 @@ def signal_of(
     """One signal: look, and decide."""
     one = surveillance.signal(session, signal_id, scope=person.site_id)
     duty = duty_view(request, session, one.id, person, now)
-    view = signal_page.signal_view(session, one, duty=duty, may_assess=may_assess(person))
+    view = signal_page.signal_view(
+        session, one, duty=duty, scope=person.site_id, may_assess=may_assess(person)
+    )
     return page(session, person, "/signals", "signal.html", view)
 
 
@@ -100,7 +102,9 @@ def decide(
         errors=errors,
     )
     duty = duty_view(request, session, one.id, person, now)
-    view = signal_page.signal_view(session, one, duty=duty, may_assess=True, form=form)
+    view = signal_page.signal_view(
+        session, one, duty=duty, scope=person.site_id, may_assess=True, form=form
+    )
     return page(session, person, "/signals", "signal.html", view, 422)
 
 

@@ -15,7 +15,7 @@ from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import assemble
+from app.central.surveillance.history import assemble, history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
@@ -219,7 +219,7 @@ def device_view(
         sentences=(*words, wording.LOCKED),
         facts=_device_facts(version, reference_in_force(session, lock_digest)),
         signals=tuple(queue_row(s, now.date()) for s in signals),
-        charts=_device_charts(session, lock_digest, signals, now.date()),
+        charts=_device_charts(session, lock_digest, scope, signals, now.date()),
         grids=(_locks(states), _references(session, lock_digest)),
         topics=topic_links(lock_digest, ""),
     )
@@ -257,9 +257,13 @@ def reference_words(reference: ReferenceView | None) -> str:
 
 
 def _device_charts(
-    session: Session, lock_digest: str, signals: tuple[StoredSignal, ...], today: date
+    session: Session,
+    lock_digest: str,
+    scope: str | None,
+    signals: tuple[StoredSignal, ...],
+    today: date,
 ) -> tuple[Chart, ...]:
-    history = assemble(session, lock_digest, upto=today + timedelta(1)).history
+    history = history_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
     reference = reference_in_force(session, lock_digest)
     if reference is None or not len(history.cases.start):
         return ()

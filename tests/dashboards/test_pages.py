@@ -317,6 +317,20 @@ def test_a_person_of_one_site_sees_only_that_site(scene: Scene) -> None:
     assert "Hospital H01" in home and "Hospital H02" not in home
 
 
+def test_charts_for_a_person_of_one_site_hold_no_case_of_another(scene: Scene) -> None:
+    scene.world.add_person("moved", Role.VIEWER, MOVED_SITE)
+    browser = TestClient(scene.world.app, raise_server_exceptions=False)
+    browser.post("/sign-in", data={"name": "moved", "password": PASSWORD})
+    device = f"/devices/{scene.world.lock_digest}"
+
+    for path in ("/", "/signals/S-0001", f"/sites/{MOVED_SITE}/scanners", device):
+        bound = text_of(browser.get(path).text)
+        assert MOVED_SITE in bound and "all other sites" not in bound, path
+        for other in (QUIET_SITE, SILENT_SITE):
+            assert other not in bound, path
+    assert "all other sites" in text_of(scene.client.get("/signals/S-0001").text)
+
+
 def test_the_audit_trail_is_for_auditors_and_quality_people(scene: Scene) -> None:
     other = scene.browser(Role.VIEWER)
 
