@@ -54,7 +54,46 @@ READS_COMPARED = (
     "specificity were not estimated in this report."
 )
 NO_SUBGROUPS = "Sub-groups of patients were not analysed in this report."
-NO_EARLIER = "Earlier periods are not compared in this report."
+NO_EARLIER = "Earlier periods are not on record."
+EARLIER = (
+    "Counts of whole windows inside each period, all sites together. A difference alone is no "
+    "signal: sites join, and case mix changes with the season."
+)
+COMPARED_PERIODS = ("This period", "The one before", "A year before")
+REPORT_STATES = {
+    "requested": "being drafted",
+    "failed": "drafting failed",
+    "draft": "draft, waits for review",
+    "reviewed": "reviewed, waits for approval",
+    "issued": "issued",
+    "superseded": "superseded",
+    "withdrawn": "withdrawn",
+}
+REPORT_MEANINGS = {
+    "review": "review: the content is complete and follows from the evidence",
+    "approval": "approval: the report is issued",
+    "withdrawal": "withdrawal: the report is not issued",
+}
+BEING_DRAFTED = (
+    "Being drafted: a worker {progress}. This page looks again by itself; it may be left, and the "
+    "report is found again in the list."
+)
+NO_SCHEDULE = "No report comes by itself yet."
+CHOOSE_FREQUENCY = "How often: choose one."
+CHOOSE_SECTION = "Section: choose one."
+CHOOSE_MEANING = "Meaning: choose one."
+NOT_SIGNED = "Nobody has signed yet."
+NO_REMARK = "Nobody has written a remark."
+GLOSSARY = (
+    ("Signal", "A change that the plan's rules found; worth verifying, not proof of harm."),
+    ("Reference period", "Approved days that later ones are compared with."),
+    ("Control limits", "What common cause leaves inside almost always; not limits of acceptance."),
+    ("Not assessable", "Too few cases or reads to say anything; never taken for good."),
+    ("Silent", "Nothing was heard; nothing is known."),
+    ("Window", "Counts and sums of a site's cases over a day or longer, signed by its edge."),
+    ("Lock", "Proof that the installed chain is, byte for byte, the one that was cleared."),
+    ("Flagged", "Called positive by the device at its operating point."),
+)
 PRIVACY = (
     "Only counts and sums of groups of cases left the sites; small groups were merged before "
     "they left, never shown."
@@ -63,7 +102,7 @@ NOT_EVALUATED = "nothing has been evaluated yet"
 TOO_LITTLE = "too few cases for any monitor"
 NO_EDGE = "No edge is active here yet."
 NOT_INSTALLED = "The device is not installed here."
-NO_REPORT = "No report has been issued yet."
+NO_REPORT = "No report is on record yet."
 NOT_ALLOWED = "Your role does not allow this."
 SIGN_IN_FAILED = "Name, password or code is not right, or the account is locked for a while."
 RATIONALE_TOO_SHORT = "Rationale: at least {least} characters expected, got {got}."
@@ -127,6 +166,17 @@ MAIL_CLOCKS = (
 MAIL_WHY = (
     "You receive this because you are listed for signals of this kind. It is sent once for each "
     "signal. Ask the administrator of the surveillance service to change what you receive."
+)
+MAIL_REPORT = (
+    "The {frequency} drift report {number} was reviewed, approved and issued. Both signatures are "
+    "on its first page."
+)
+MAIL_REPORT_TO_DO = (
+    "Sign in to read it. The PDF holds its evidence; its SHA-256 must be the one above:",
+)
+MAIL_REPORT_WHY = (
+    "You receive this because you belong to the group “{group}” of a report schedule. Ask the "
+    "administrator of the surveillance service to change what you receive."
 )
 MAIL_DIGEST_WHY = (
     "You receive this once a day when there were signals below the severity at which you are "

@@ -384,26 +384,19 @@ def report(
     by: By = "console",
     config: Config = None,
 ) -> None:
-    """Issue a drift report and write a copy of its PDF and HTML."""
+    """Draft a drift report and write a copy of its PDF and HTML; people sign it on the pages."""
     from datetime import date
 
-    from app.central.reports.service import issue, issued
+    from app.central.reports.drafting import draft, request
 
     with transaction(config) as (settings, session):
         rendering = _present(renderers(settings) if renderers else None)
-        made = issue(
-            session,
-            lock_digest,
-            date.fromisoformat(start),
-            date.fromisoformat(end),
-            renderer=rendering.report,
-            by=by,
-            now=clock.now(),
-        )
-        stored = issued(session, made.number)
+        first, last = date.fromisoformat(start), date.fromisoformat(end)
+        made = request(session, lock_digest, first, last, by=by, now=clock.now())
+        draft(session, made, renderer=rendering.report, now=clock.now())
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{made.number}.pdf").write_bytes(stored.pdf)
-        (folder / f"{made.number}.html").write_bytes(stored.html)
+        (folder / f"{made.number}.pdf").write_bytes(made.pdf)
+        (folder / f"{made.number}.html").write_bytes(made.html)
     out.print(made.number)
 
 

@@ -7,9 +7,17 @@ import math
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
+
+
+def _or_nan(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+Number = Annotated[float, BeforeValidator(_or_nan)]
+"""A float that may be NaN: null in plain JSON, NaN again when that is read back."""
 
 
 def plain(value: Any) -> Any:

@@ -39,6 +39,10 @@ from app.central.recalibration import holdouts
 from app.central.recalibration.watch import compare_due as watch_changes
 from app.central.references import repository as references_repository
 from app.central.renderers import Renderers
+from app.central.reports import repository as reports_repository
+from app.central.reports.drafting import draft_waiting
+from app.central.reports.models import ReportSchedule
+from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import EVALUATION_TIME
@@ -82,6 +86,7 @@ class Worker:
         now = clock.now()
         try:
             run_due(self.sessions, self._jobs(), self.name, now)
+            draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
         except OperationalError as error:  # the next round tries again
             log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
@@ -116,14 +121,16 @@ class Worker:
         return scheduler
 
     def _jobs(self) -> dict[str, Job]:
-        """The fixed jobs, and one per device version that has an approved reference."""
+        """The fixed jobs, one per device version with an approved reference, one per schedule."""
         with self.sessions.begin() as session:
             watched = [
                 version.lock_digest
                 for version in fleet_repository.device_versions(session)
                 if references_repository.in_force(session, version.lock_digest) is not None
             ]
-        jobs = [*self._housekeeping(), *(self._evaluation(digest) for digest in watched)]
+            reports = [self._reports(s) for s in reports_repository.schedules(session)]
+        evaluations = [self._evaluation(digest) for digest in watched]
+        jobs = [*self._housekeeping(), *evaluations, *reports]
         return {job.name: job for job in jobs}
 
     def _housekeeping(self) -> list[Job]:
@@ -170,6 +177,14 @@ class Worker:
 
         at = EVALUATION_TIME.replace(tzinfo=None)
         return Job(f"surveillance.{lock_digest[:16]}", Daily(at), evaluate)
+
+    def _reports(self, schedule: ReportSchedule) -> Job:
+        identifier = schedule.id
+
+        def request(session: Session, due_at: datetime) -> None:
+            ask(session, identifier, due_at, clock.now())
+
+        return Job(f"reports.{identifier}", DUE[schedule.frequency], request)
 
     def _letters(self) -> Letters:
         return {

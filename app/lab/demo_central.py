@@ -186,7 +186,7 @@ class Api:
         return {one["site_id"]: one for one in self.get("/api/v1/balances")}
 
     def report(self, lock_digest: str, start: date, end: date) -> tuple[str, bytes]:
-        """Issue a drift report on [start, end): its number and its PDF."""
+        """Draft a drift report on [start, end): its number and its PDF."""
         body = {"lock_digest": lock_digest, "start": str(start), "end": str(end)}
         number = str(self.post("/api/v1/reports", body)["number"])
         return number, self.content("GET", f"/api/v1/reports/{number}/pdf")

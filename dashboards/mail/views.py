@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+<<<<<<< HEAD
 from app.central.alerts.ports import Digest, Notice
+=======
+from app.central.alerts.ports import Delivery, Digest
+>>>>>>> w-pages
 from app.contracts.signals import Signal
 from dashboards import wording
 from dashboards.pages.views import Fact
@@ -62,6 +66,7 @@ def waiting_view(view: AlertView, waited: timedelta) -> AlertView:
     )
 
 
+<<<<<<< HEAD
 def notice_view(notice: Notice, base_url: str) -> AlertView:
     """Something to know that is no signal, in the form of an alert."""
     return AlertView(
@@ -73,6 +78,29 @@ def notice_view(notice: Notice, base_url: str) -> AlertView:
         to_do=notice.to_do,
         link=f"{base_url.rstrip('/')}{notice.path}",
         footer=(wording.MAIL_WHY,),
+=======
+def delivery_view(delivery: Delivery) -> AlertView:
+    """The words of the mail that tells of an issued report."""
+    last = delivery.end - timedelta(1)
+    facts = [
+        Fact("Device", delivery.device),
+        Fact("Period", f"{delivery.start} to {last}"),
+        Fact("Signals in this period", str(delivery.signals)),
+        Fact("PDF, SHA-256", delivery.pdf_digest),
+    ]
+    if delivery.supersedes:
+        facts.append(Fact("Takes the place of", delivery.supersedes))
+    return AlertView(
+        subject=f"[Surveillance] Report {delivery.number}: {delivery.device}, "
+        f"{delivery.start} to {last}",
+        heading=f"Drift report {delivery.number} was issued",
+        claim=(wording.MAIL_REPORT.format(number=delivery.number, frequency=delivery.frequency),),
+        facts=tuple(facts),
+        not_meant=(wording.LIMITS,),
+        to_do=wording.MAIL_REPORT_TO_DO,
+        link=f"{delivery.base_url.rstrip('/')}/reports/{delivery.number}",
+        footer=(wording.MAIL_REPORT_WHY.format(group=delivery.group),),
+>>>>>>> w-pages
     )
 
 

@@ -142,5 +142,5 @@ def _again(
     one = surveillance.signal(session, signal_id, scope=person.site_id)
     duty = duty_view(request, session, one.id, person, now, typed=fields, errors=errors)
     may = Permission.ASSESS in GRANTS[person.role]
-    view = signal_page.signal_view(session, one, duty=duty, may_assess=may)
+    view = signal_page.signal_view(session, one, duty=duty, scope=person.site_id, may_assess=may)
     return page(session, person, "/signals", "signal.html", view, 422)

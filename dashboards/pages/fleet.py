@@ -17,7 +17,7 @@ from app.central.references.models import ReferenceState
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.evidence import FleetStanding, SiteStanding
-from app.central.surveillance.history import assemble
+from app.central.surveillance.history import history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, wording
 from dashboards.charts.drawing import iso_week
@@ -72,7 +72,7 @@ def fleet_view(session: Session, chosen: str, scope: str | None, now: datetime) 
         empty_queue=_empty_queue(session, standing, states),
         versions=_links(versions, version),
         heat_map=heat_map(states) if standing.evaluated_upto and states else None,
-        funnel=_funnel(session, version.lock_digest, states, now.date()),
+        funnel=_funnel(session, version.lock_digest, states, scope, now.date()),
         strips=tuple(_strip(s, standing) for s in states),
         balance=" ".join(balance_sentences(intake.balances(session, scope=scope))),
         steps=first_steps(session, scope),
@@ -183,7 +183,11 @@ def _quiet_state(key: str, state: SiteState) -> State:
 
 
 def _funnel(
-    session: Session, lock_digest: str, states: Sequence[SiteState], today: date
+    session: Session,
+    lock_digest: str,
+    states: Sequence[SiteState],
+    scope: str | None,
+    today: date,
 ) -> Chart | None:
     in_force = [
         r
@@ -192,7 +196,7 @@ def _funnel(
     ]
     if not in_force:
         return None
-    history = assemble(session, lock_digest, upto=today + timedelta(1)).history
+    history = history_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
     names: Mapping[str, str] = {s.site.site_id: s.site.name for s in states}
     period = Period(in_force[0].until + timedelta(1), today)
     return evidence.funnel(history, period, stored.RECENT_DAYS, dict(names))

@@ -47,8 +47,9 @@ def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
         ("Devices", "/devices"),
         ("Sites", "/sites"),
         ("Recalibrations", "/recalibrations"),
-        ("Reports", "/reports"),
     ]
+    if person.site_id is None:  # a report covers every site
+        words.append(("Reports", "/reports"))
     if Permission.AUDIT in GRANTS[person.role]:
         words.append(("Audit", "/audit"))
     return tuple(Link(text, href, href == current) for text, href in words)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -16,34 +15,23 @@ from app.central.accounts.permissions import GRANTS, Assessor, Auditor, Now, Per
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
-from app.central.fleet import service as fleet
-from app.central.reports import service as reports
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
-from dashboards import filters, wording
+from dashboards import wording
 from dashboards.pages import fleet as fleet_page
 from dashboards.pages import registers, scanners, subjects, topics
 from dashboards.pages import signal as signal_page
 from dashboards.pages.duty import duty_view
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
-from dashboards.pages.views import Choice, Link, ReportRow, ReportsView, SignalsView
-from dashboards.reports.evidently_report import evidently_html
+from dashboards.pages.views import Link, SignalsView
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 REPORT_DAYS = 28
 Topic = Literal[
     "performance", "subgroups", "prevalence", "annotation", "lock", "timeline", "references"
 ]
-# An issued report is a record: nothing in it may run, and its own style sheet is inside it.
-# Evidently's page is one large inline script: it runs in a sandbox of its own origin, without
-# our cookies and without a network.
-FOREIGN_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
-    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
-)
-RECORD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
 @router.get("/")
@@ -84,7 +72,9 @@ def signal_of(
     """One signal: look, and decide."""
     one = surveillance.signal(session, signal_id, scope=person.site_id)
     duty = duty_view(request, session, one.id, person, now)
-    view = signal_page.signal_view(session, one, duty=duty, may_assess=may_assess(person))
+    view = signal_page.signal_view(
+        session, one, duty=duty, scope=person.site_id, may_assess=may_assess(person)
+    )
     return page(session, person, "/signals", "signal.html", view)
 
 
@@ -112,7 +102,9 @@ def decide(
         errors=errors,
     )
     duty = duty_view(request, session, one.id, person, now)
-    view = signal_page.signal_view(session, one, duty=duty, may_assess=True, form=form)
+    view = signal_page.signal_view(
+        session, one, duty=duty, scope=person.site_id, may_assess=True, form=form
+    )
     return page(session, person, "/signals", "signal.html", view, 422)
 
 
@@ -193,15 +185,6 @@ def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HT
     return page(session, person, "/devices", "subject.html", view)
 
 
-@router.get("/devices/{lock_digest}/evidently")
-def evidently(lock_digest: str, session: DbSession, _: Assessor, now: Now) -> HTMLResponse:
-    """Evidently's drift report on the same windows: the last weeks against the reference."""
-    fleet.device_version(session, lock_digest)
-    columns = subjects.binned_columns(session, lock_digest, REPORT_DAYS, now)
-    policy = {"Content-Security-Policy": FOREIGN_POLICY}
-    return HTMLResponse(evidently_html(columns), headers=policy)
-
-
 @router.get("/devices/{lock_digest}/{topic}")
 def device_topic(
     lock_digest: str,
@@ -230,102 +213,3 @@ def audit_trail(
 ) -> HTMLResponse:
     """The audit trail."""
     return page(session, person, "/audit", "list.html", registers.audit_view(session, before))
-
-
-@router.get("/reports")
-def report_list(session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
-    """Issued reports, and the form to issue one."""
-    return page(session, person, "/reports", "reports.html", _reports_view(session, person, now))
-
-
-@router.post("/reports")
-def issue_report(
-    request: Request, fields: Form, session: DbSession, person: Assessor, now: Now
-) -> Response:
-    """Issue a report on the days asked for."""
-    try:
-        start, end = (date.fromisoformat(fields.get(name, "")) for name in ("start", "end"))
-        with session.begin_nested():
-            _issue(request, session, fields.get("device", ""), start, end, person, now)
-    except (ValueError, NotAllowed, Unusable) as error:
-        view = replace(_reports_view(session, person, now), error=str(error))
-        return page(session, person, "/reports", "reports.html", view, 422)
-    return RedirectResponse("/reports", SEE_OTHER)
-
-
-def _issue(
-    request: Request,
-    session: Session,
-    lock_digest: str,
-    start: date,
-    end: date,
-    person: Person,
-    now: Now,
-) -> None:
-    renderers = request.app.state.renderers
-    if renderers is None:
-        raise NotAllowed("this service was started without a report renderer")
-    reports.issue(
-        session,
-        lock_digest,
-        start,
-        end + timedelta(1),  # the form's last day is part of the period
-        renderer=renderers.report,
-        by=person.name,
-        now=now,
-    )
-
-
-def _reports_view(session: Session, person: Person, now: Now) -> ReportsView:
-    last = now.date() - timedelta(1)
-    return ReportsView(
-        title="Reports",
-        rows=tuple(
-            ReportRow(
-                number=r.number,
-                device=f"{r.device} {r.version}",
-                period=f"{r.start} to {r.end - timedelta(1)}",
-                issued=f"{filters.instant(r.issued_at)} by {r.issued_by}",
-                digest=r.pdf_digest,
-            )
-            for r in reports.reports(session)
-        ),
-        devices=tuple(
-            Choice(v.lock_digest, f"{v.device} {v.version}") for v in fleet.device_versions(session)
-        ),
-        others=tuple(
-            Link(f"{v.device} {v.version}", f"/devices/{v.lock_digest}/evidently")
-            for v in fleet.device_versions(session)
-        ),
-        start=(last - timedelta(REPORT_DAYS - 1)).isoformat(),
-        end=last.isoformat(),
-        may_issue=may_assess(person),
-    )
-
-
-@router.post("/reports/{number}/rebuild")
-def rebuild_report(
-    number: str, request: Request, session: DbSession, person: Assessor, now: Now, _: Form
-) -> Response:
-    """Rebuild and compare: the answer stands above the list."""
-    renderers = request.app.state.renderers
-    if renderers is None:
-        raise NotAllowed("this service was started without a report renderer")
-    found = reports.rebuild(session, number, renderer=renderers.report)
-    view = replace(_reports_view(session, person, now), notice=wording.rebuilt(found))
-    return page(session, person, "/reports", "reports.html", view)
-
-
-@router.get("/reports/{name}")
-def report_file(name: str, session: DbSession, _: Viewer) -> Response:
-    """A report as issued: `DR-0001.pdf`, `.html` or `.json`."""
-    found = re.fullmatch(r"(DR-\d+)\.(pdf|html|json)", name)
-    report = reports.issued(session, found.group(1) if found else name)
-    match found.group(2) if found else "":
-        case "pdf":
-            inline = {"Content-Disposition": f'inline; filename="{report.number}.pdf"'}
-            return Response(report.pdf, media_type="application/pdf", headers=inline)
-        case "html":
-            policy = {"Content-Security-Policy": RECORD_POLICY}
-            return Response(report.html, media_type="text/html; charset=utf-8", headers=policy)
-    return Response(report.evidence, media_type="application/json")

@@ -12,7 +12,7 @@ from app.central.alerts import service as alerts
 from app.central.alerts.models import MailState
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import OtherChange, SignalEvidence
-from app.central.surveillance.history import assemble, evaluation_instant
+from app.central.surveillance.history import evaluation_instant, history_within
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal
@@ -56,11 +56,12 @@ def signal_view(
     *,
     duty: DutyView,
     may_assess: bool,
+    scope: str | None,
     form: AssessmentForm | None = None,
 ) -> SignalView:
     """Everything the signal page shows; `form` keeps what was typed before a refusal."""
     proof = stored.signal_evidence(session, one.id)
-    shown = exhibits(session, one, proof)
+    shown = exhibits(session, one, proof, scope)
     return SignalView(
         id=one.id,
         crumb=f"Signal {one.id} · {one.device} {one.version} · {wording.place(one.signal)}",
@@ -83,11 +84,14 @@ def signal_view(
     )
 
 
-def exhibits(session: Session, one: StoredSignal, proof: SignalEvidence | None) -> Exhibits:
+def exhibits(
+    session: Session, one: StoredSignal, proof: SignalEvidence | None, scope: str | None
+) -> Exhibits:
     """Charts and sentences from the windows that the signal's evaluation saw."""
     if proof is None:
         return Exhibits(sure=(wording.evidence_sentence(None, None),))
-    history = assemble(session, one.lock_digest, upto=proof.evaluated_upto).history
+    upto = proof.evaluated_upto
+    history = history_within(session, one.lock_digest, upto=upto, scope=scope)
     period = Period(proof.reference_until + timedelta(1), proof.evaluated_upto)
     return Exhibits(
         seen=(*_series(history, one.signal, period), *_path(one.signal, proof)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +15,7 @@ from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import assemble
+from app.central.surveillance.history import assemble, history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
@@ -25,7 +24,6 @@ from dashboards.pages.fleet import SiteState, site_states
 from dashboards.pages.frame import queue_row, topic_links
 from dashboards.pages.registers import balance_sentences, lock_words
 from dashboards.pages.views import Fact, Grid, Link, SubjectView
-from dashboards.reports.evidently_report import BinnedColumn
 from dashboards.wording import count, sentence_case
 from monitors.observations import History
 
@@ -221,7 +219,7 @@ def device_view(
         sentences=(*words, wording.LOCKED),
         facts=_device_facts(version, reference_in_force(session, lock_digest)),
         signals=tuple(queue_row(s, now.date()) for s in signals),
-        charts=_device_charts(session, lock_digest, signals, now.date()),
+        charts=_device_charts(session, lock_digest, scope, signals, now.date()),
         grids=(_locks(states), _references(session, lock_digest)),
         topics=topic_links(lock_digest, ""),
     )
@@ -259,9 +257,13 @@ def reference_words(reference: ReferenceView | None) -> str:
 
 
 def _device_charts(
-    session: Session, lock_digest: str, signals: tuple[StoredSignal, ...], today: date
+    session: Session,
+    lock_digest: str,
+    scope: str | None,
+    signals: tuple[StoredSignal, ...],
+    today: date,
 ) -> tuple[Chart, ...]:
-    history = assemble(session, lock_digest, upto=today + timedelta(1)).history
+    history = history_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
     reference = reference_in_force(session, lock_digest)
     if reference is None or not len(history.cases.start):
         return ()
@@ -322,26 +324,4 @@ def _references(session: Session, lock_digest: str) -> Grid:
         ),
         numeric=frozenset({3}),
         empty=f"{sentence_case(count(0, 'reference period'))} yet.",
-    )
-
-
-def binned_columns(
-    session: Session, lock_digest: str, days: int, now: datetime
-) -> tuple[BinnedColumn, ...]:
-    """Counts per bin of every characteristic: the reference period, and the last `days`."""
-    reference = reference_in_force(session, lock_digest)
-    if reference is None:
-        return ()
-    history = assemble(session, lock_digest, upto=now.date() + timedelta(1)).history
-    before = history.cases.end <= reference.until.toordinal() + 1
-    after = (history.cases.start >= now.date().toordinal() - days) & ~before
-    return tuple(
-        BinnedColumn(
-            c.name,
-            c.levels or tuple(f"{a:.4g} to {b:.4g}" for a, b in pairwise(c.edges)),
-            c.edges,
-            c.reference,
-            c.current,
-        )
-        for c in stored.comparisons(history, before, after)
     )

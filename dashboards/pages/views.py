@@ -280,32 +280,6 @@ class SignInView:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportRow:
-    """An issued report."""
-
-    number: str
-    device: str
-    period: str
-    issued: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportsView:
-    """Issued reports, and the form to issue one."""
-
-    title: str
-    rows: tuple[ReportRow, ...]
-    devices: tuple[Choice, ...]
-    others: tuple[Link, ...]
-    start: str
-    end: str
-    may_issue: bool
-    error: str = ""
-    notice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ProblemView:
     """A page that says what went wrong, in words a person can act on."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from importlib.metadata import version
 
@@ -23,6 +24,10 @@ from dashboards.pages.views import Fact, Grid
 from dashboards.reports.views import Finding, ReportView, Section
 from dashboards.wording import Standing, count, sentence_case
 
+SECTIONS = (
+    *("Summary", "Validity of the data", "Method", "Findings", "Performance and sub-groups"),
+    *("Changes in the period", "Open points", "Earlier periods", "Limits of this report"),
+)
 SILENT_AFTER_DAYS = 4  # without a day received; a day is closed up to two days later
 SOFTWARE = ("lockwatch", "numpy", "scipy", "weasyprint", "pydyf", "fonttools", "jinja2")
 
@@ -30,35 +35,47 @@ SOFTWARE = ("lockwatch", "numpy", "scipy", "weasyprint", "pydyf", "fonttools", "
 def report_view(report: DriftReport, input_digest: str) -> ReportView:
     """All sections of a report (screens.md 6.2), in order."""
     states = tuple(_state(site, report) for site in report.standing.sites)
+    sections = (
+        _summary(report, states),
+        _validity(report, states),
+        _method(report),
+        _findings(report, states),
+        _performance(report),
+        _changes(report),
+        _open_points(report),
+        _compared(report),
+        _limits(report),
+    )
     return ReportView(
         number=report.number,
         title="Drift report",
-        status="issued",
+        status=report.status,
         digest=input_digest,
         cover=_cover(report, input_digest),
-        sections=(
-            _summary(report, states),
-            _validity(report, states),
-            _method(report),
-            _findings(report, states),
-            _performance(report),
-            _changes(report),
-            _open_points(report),
-            _limits(report),
-        ),
+        signatures=report.signatures,
+        sections=tuple(_remarked(section, report) for section in sections),
     )
+
+
+def _remarked(section: Section, report: DriftReport) -> Section:
+    found = tuple(r for r in report.remarks if r.section == section.title)
+    return replace(section, remarks=found)
 
 
 def _cover(report: DriftReport, digest: str) -> tuple[Fact, ...]:
     device, last = report.device, report.end - timedelta(1)
+    made = "Issued" if report.status == "issued" else "Drafted"
+    before = f"{report.supersedes}: {report.supersedes_reason}" if report.supersedes else ""
     return (
+        Fact("Status", wording.REPORT_STATES[report.status]),
         Fact("Device", f"{device.device} {device.version}"),
         Fact("UDI-DI", device.udi_di),
         Fact("Intended use", device.intended_use),
         Fact("Lock digest", device.lock_digest, True),
         Fact("Period", f"{report.start} to {last}"),
         Fact("Plan", f"sha256 {report.plan_digest}" if report.plan_digest else "–", True),
-        Fact("Issued", f"{wording.instant(report.issued_at)} by {report.issued_by}"),
+        Fact(made, f"{wording.instant(report.issued_at)} by {report.issued_by}"),
+        *((Fact("Supersedes", before),) if before else ()),
         Fact("Evidence", f"sha256 {digest}", True),
         Fact("Audit trail up to", report.audit_head, True),
     )
@@ -236,14 +253,14 @@ def _signal_charts(reported: ReportedSignal, proof: SignalEvidence) -> tuple[Cha
         )
     wanted = {lead.name} if lead else set()
     charts += [
-        _compared(c, proof, scope)
+        _distribution(c, proof, scope)
         for c in proof.comparisons
         if c.name in wanted or c.kind == "score"
     ]
     return tuple(chart for chart in charts if chart is not None)
 
 
-def _compared(compared: stored.Comparison, proof: SignalEvidence, scope: Scope) -> Chart | None:
+def _distribution(compared: stored.Comparison, proof: SignalEvidence, scope: Scope) -> Chart | None:
     if not sum(compared.reference) or not sum(compared.current):
         return None
     signal = proof.signal.signal
@@ -351,13 +368,36 @@ def _open_points(report: DriftReport) -> Section:
     return Section("Open points", grids=(grid,))
 
 
+def _compared(report: DriftReport) -> Section:
+    """This period beside the one before it and the same days of the year before."""
+    rows = tuple(
+        (
+            name,
+            f"{t.start} to {t.end - timedelta(1)}",
+            *map(filters.whole, (t.sites, t.analysed, t.flagged)),
+            filters.rate(t.flagged / t.analysed if t.analysed else None),
+            filters.whole(t.signals),
+        )
+        for name, t in zip(wording.COMPARED_PERIODS, report.totals, strict=False)
+    )
+    grid = Grid(
+        "Periods side by side",
+        ("Period", "Days", "Sites", "Analysed", "Flagged", "Flagged rate", "Signals"),
+        rows,
+        numeric=frozenset({2, 3, 4, 5, 6}),
+        empty=wording.NO_EARLIER,
+    )
+    return Section("Earlier periods", (wording.EARLIER,) if rows else (), grids=(grid,))
+
+
 def _limits(report: DriftReport) -> Section:
     return Section(
         "Limits of this report",
-        (wording.LIMITS, wording.CAUTION, wording.PRIVACY, wording.NO_EARLIER),
+        (wording.LIMITS, wording.CAUTION, wording.PRIVACY),
         facts=(
             *(Fact(name, version(name)) for name in SOFTWARE),
             Fact("Evaluation time", f"{EVALUATION_TIME:%H:%M} UTC, daily"),
             Fact("To rebuild", f"report {report.number} from its embedded evidence.json"),
         ),
+        grids=(Grid("Glossary", ("Word", "Meaning"), wording.GLOSSARY),),
     )

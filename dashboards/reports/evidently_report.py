@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from html import escape
+from itertools import pairwise
 
+from app.central.surveillance.evidence import Comparison
 from app.errors import AppError
 from dashboards.wording import EVIDENTLY_NOTE
 
@@ -32,6 +34,17 @@ class BinnedColumn:
     def is_comparable(self) -> bool:
         """Whether both sides hold cases."""
         return sum(self.reference) > 0 and sum(self.current) > 0
+
+
+def binned(compared: Comparison) -> BinnedColumn:
+    """One compared characteristic as a column."""
+    return BinnedColumn(
+        compared.name,
+        compared.levels or tuple(f"{a:.4g} to {b:.4g}" for a, b in pairwise(compared.edges)),
+        compared.edges,
+        compared.reference,
+        compared.current,
+    )
 
 
 class EvidentlyFailed(AppError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.central.reports.ports import Remark, SignatureView
 from dashboards.charts.spec import Chart
 from dashboards.pages.views import DecisionView, EffectRow, Fact, Grid, Shares
 
@@ -32,6 +33,7 @@ class Section:
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
     grids: tuple[Grid, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -45,6 +47,12 @@ class ReportView:
     digest: str
     cover: tuple[Fact, ...]
     sections: tuple[Section, ...]
+    signatures: tuple[SignatureView, ...] = ()
+
+    @property
+    def is_issued(self) -> bool:
+        """Until then every page says that it is not."""
+        return self.status == "issued"
 
     @property
     def charts(self) -> tuple[Chart, ...]:

@@ -13,6 +13,7 @@ import uvicorn
 
 from app.central.accounts.models import Role
 from tests.dashboards.conftest import Scene, scene
+from tests.dashboards.pages_examples import draft_a_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -60,6 +61,7 @@ class Service:
 @pytest.fixture(scope="module")
 def service(scene: Scene) -> Iterator[Service]:
     scene.browser(Role.QUALITY_APPROVER)
+    draft_a_report(scene)
     with Service(scene) as running:
         yield running
 

@@ -11,14 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import select
 
+from app import clock
 from app.central.alerts.models import OutboxMail
+from app.central.reports import drafting
+from dashboards.render import renderers
 from tests.browser.conftest import Service
 from tests.browser.visits import Visit, drawn
 from tests.dashboards.pages_examples import paths
 from tests.support.fleet import PASSWORD
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [
     pytest.mark.browser,
@@ -140,14 +143,45 @@ def test_from_the_mail_to_the_signed_decision_and_the_report(visit: Visit) -> No
     page.goto(visit.service.url + "/reports")
     page.fill("#start", "2026-03-01")
     page.fill("#end", "2026-03-16")
-    page.click("text=Issue report >> visible=true")
-    page.wait_for_selector("text=DR-0001")
+    page.click("text=Draft report >> visible=true")
+    page.wait_for_selector("text=Being drafted")
+    page.goto(visit.service.url + "/reports")  # left, and found again
+    page.click("text=DR-0002")
+    page.wait_for_selector("text=Being drafted")
+    scene = visit.service.scene
+    drafting.draft_waiting(scene.world.sessions, renderers().report, clock.now())
+    page.wait_for_selector('a[href="/reports/DR-0002.pdf"]')  # the page has looked again
 
     assert "not yours" in refused and focus and kept.startswith("Images of both weeks")
-    decisions = visit.service.scene.signal("S-0001").decisions
+    decisions = scene.signal("S-0001").decisions
     assert {(d.action.value, d.cause) for d in decisions} == {
         ("start_assessment", ""),
         ("confirm", "scanner"),
     }
-    assert page.locator('a[href="/reports/DR-0001.pdf"]').is_visible()
+    assert page.locator("#meaning option").count() == 2  # its author may only withdraw it
     assert [c for c in visit.complaints if "422" not in c] == []
+
+
+def test_a_report_is_reviewed_with_the_keyboard_alone(visit: Visit) -> None:
+    visit.open("/reports/DR-0001")
+    visit.sign_in()
+    page = visit.page
+
+    reach(page, "#meaning")
+    page.keyboard.type("review")
+    reach(page, "#password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=reviewed, waits for approval")
+
+    assert page.locator("text=Signed by Quality_Approver Person").is_visible()
+
+
+def reach(page: Page, selector: str) -> None:
+    """Go on by Tab until the element has the focus."""
+    wanted = selector.removeprefix("#")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == wanted:
+            return
+    raise AssertionError(f"{selector} cannot be reached by the keyboard")

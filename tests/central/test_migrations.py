@@ -18,6 +18,8 @@ ASSIGNMENTS = {
     "holdout_evaluation": "verdict = ''",
     "awareness": "how = ''",
     "reportability_assessment": "signature = ''",
+    "report_remark": "text = ''",
+    "report_signature": "signature = ''",
 }
 
 

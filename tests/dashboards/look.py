@@ -16,7 +16,7 @@ from pathlib import Path
 from app.central.accounts.models import Role
 from tests.browser.conftest import QUIET, Service
 from tests.dashboards.conftest import Scene, a_scene
-from tests.dashboards.pages_examples import paths
+from tests.dashboards.pages_examples import draft_a_report, paths
 from tests.support.fleet import PASSWORD
 from tests.support.postgres import Databases, SharedServer
 
@@ -66,5 +66,6 @@ if __name__ == "__main__":
     target.mkdir(parents=True, exist_ok=True)
     with played() as scene:
         scene.browser(Role.QUALITY_APPROVER)
+        draft_a_report(scene)
         with Service(scene) as running:
             photograph(running, target, sys.argv[2] if len(sys.argv) > 2 else "")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from app.central.reports.ports import Remark, SignatureView
 from dashboards import wording
 from dashboards.charts.spec import State
+from dashboards.pages.report_views import ReportPage, ReportsView
 from dashboards.pages.views import (
     AssessmentForm,
     ChangeRow,
@@ -21,8 +23,6 @@ from dashboards.pages.views import (
     ListView,
     ProblemView,
     QueueRow,
-    ReportRow,
-    ReportsView,
     Shares,
     Shell,
     SignalsView,
@@ -175,13 +175,64 @@ PAGES: dict[str, tuple[str, object]] = {
     "reports": (
         "reports.html",
         ReportsView(
-            "Reports",
-            (ReportRow("DR-0001", "LungCAD 2.3.1", "2026-07 to 2026-09", "2026-10-01", DIGEST),),
-            (Choice("a", "LungCAD 2.3.1"),),
-            (Link("LungCAD 2.3.1", "/devices/a/evidently"),),
-            "2026-07-01",
-            "2026-09-30",
-            True,
+            title="Reports",
+            sentences=("1 report issued.",),
+            grid=GRID,
+            schedules=GRID,
+            running=("RS-0001",),
+            devices=(Choice("a", "LungCAD 2.3.1"),),
+            device_names=(f"LungCAD {HOSTILE}",),
+            frequencies=("weekly",),
+            groups=(Choice("RS-0001", f"Board {HOSTILE}"),),
+            others=(Link("LungCAD 2.3.1", "/devices/a/evidently"),),
+            start="2026-07-01",
+            end="2026-09-30",
+            may_draft=True,
+            may_schedule=True,
+            error="start before end expected",
+        ),
+    ),
+    "report": (
+        "report.html",
+        ReportPage(
+            title="DR-0001 LungCAD 2.3.1",
+            number="DR-0001",
+            state="draft, waits for review",
+            sentence="Draft, waits for review.",
+            is_being_drafted=True,
+            is_failed=True,
+            facts=(Fact("PDF", f"sha256 {DIGEST}", True),),
+            files=(Link("PDF", "/reports/DR-0001.pdf"),),
+            remarks=(
+                Remark(
+                    section="Summary",
+                    text=f"Seen {HOSTILE}",
+                    printed_name="A. Reviewer",
+                    written_at=DECISION.decided_at,
+                ),
+            ),
+            signatures=(
+                SignatureView(
+                    meaning="withdrawal",
+                    printed_name="A. Reviewer",
+                    signed_by="a",
+                    signed_at=DECISION.decided_at,
+                    content_digest=DIGEST,
+                    reason=f"Why {HOSTILE}",
+                ),
+            ),
+            sections=("Summary",),
+            digest=DIGEST,
+            meanings=(Choice("review", "review"),),
+            may_remark=True,
+            may_draft=True,
+            may_rebuild=True,
+            supersedable=Choice("a", "LungCAD 2.3.1"),
+            start="2026-07-01",
+            end="2026-09-30",
+            typed={"reason": HOSTILE},
+            errors=("Meaning: choose one.",),
+            notice="DR-0001 was rebuilt.",
         ),
     ),
     "sign_in": ("sign_in.html", SignInView("/signals/S-0147", error=wording.SIGN_IN_FAILED)),

@@ -6,7 +6,7 @@ import re
 from datetime import date, timedelta
 
 from app.central.alerts.models import Severity
-from app.central.alerts.ports import Alert, Digest, DigestLine, Escalation, RenderedMail
+from app.central.alerts.ports import Alert, Delivery, Digest, DigestLine, Escalation, RenderedMail
 from dashboards.mail.renderer import MailRenderer
 from tests.dashboards.test_wording import a_signal
 
@@ -121,3 +121,30 @@ def test_an_event_is_not_given_a_chance_rate() -> None:
 
 def test_nobody_else_told_is_said() -> None:
     assert "Nobody else was told." in an_alert(others=()).text
+
+
+def test_an_issued_report_is_told_with_its_link_and_digest_and_nothing_attached() -> None:
+    delivery = Delivery(
+        number="DR-0007",
+        device="Chest Triage <1.0.0>",
+        start=date(2026, 3, 2),
+        end=date(2026, 3, 9),
+        signals=2,
+        group="Board",
+        frequency="weekly",
+        supersedes="DR-0006",
+        pdf_digest="ab" * 32,
+        base_url="http://127.0.0.1:8080/",
+    )
+
+    mail = MailRenderer().report_mail(delivery)
+
+    assert mail.subject == (
+        "[Surveillance] Report DR-0007: Chest Triage <1.0.0>, 2026-03-02 to 2026-03-08"
+    )
+    for body in both(mail):
+        plain = " ".join(re.sub(r"<[^>]+>", " ", body).split())
+        assert "http://127.0.0.1:8080/reports/DR-0007" in plain and "ab" * 32 in plain
+        assert "DR-0006" in plain and "“Board”" in plain
+        assert not any(word in plain.lower() for word in JARGON)
+    assert "<1.0.0>" not in mail.html

@@ -317,6 +317,20 @@ def test_a_person_of_one_site_sees_only_that_site(scene: Scene) -> None:
     assert "Hospital H01" in home and "Hospital H02" not in home
 
 
+def test_charts_for_a_person_of_one_site_hold_no_case_of_another(scene: Scene) -> None:
+    scene.world.add_person("moved", Role.VIEWER, MOVED_SITE)
+    browser = TestClient(scene.world.app, raise_server_exceptions=False)
+    browser.post("/sign-in", data={"name": "moved", "password": PASSWORD})
+    device = f"/devices/{scene.world.lock_digest}"
+
+    for path in ("/", "/signals/S-0001", f"/sites/{MOVED_SITE}/scanners", device):
+        bound = text_of(browser.get(path).text)
+        assert MOVED_SITE in bound and "all other sites" not in bound, path
+        for other in (QUIET_SITE, SILENT_SITE):
+            assert other not in bound, path
+    assert "all other sites" in text_of(scene.client.get("/signals/S-0001").text)
+
+
 def test_the_audit_trail_is_for_auditors_and_quality_people(scene: Scene) -> None:
     other = scene.browser(Role.VIEWER)
 
@@ -377,69 +391,3 @@ def test_a_signal_is_taken_then_decided_and_both_signatures_are_shown(scene: Sce
     assert "Signed by Quality_Approver Person" in words
     assert wording.DECIDED in words and 'name="rationale"' not in decided.text
     assert "No signal waits for a decision." in text_of(scene.client.get("/").text)
-
-
-def test_a_report_is_issued_kept_and_read_back_as_it_was(scene: Scene) -> None:
-    asked = {"device": scene.world.lock_digest, "start": "2026-03-01", "end": "2026-03-16"}
-
-    listed = scene.client.post("/reports", data=asked)
-    pdf = scene.client.get("/reports/DR-0001.pdf")
-    again = scene.client.get("/reports/DR-0001.pdf")
-    html = scene.client.get("/reports/DR-0001.html")
-
-    assert "DR-0001" in listed.text
-    assert pdf.content.startswith(b"%PDF") and pdf.content == again.content
-    assert "script-src" not in html.headers["content-security-policy"]
-    assert "sandbox" in html.headers["content-security-policy"]
-    assert "Noise has shifted upward" in html.text and "<script" not in html.text
-    assert scene.client.get("/reports/DR-0001.json").json()["number"] == "DR-0001"
-    rebuilt = text_of(scene.client.post("/reports/DR-0001/rebuild", data={}).text)
-    assert "DR-0001 was rebuilt from its stored evidence: every byte is as issued" in rebuilt
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "complaint"),
-    [
-        ("2026-03-10", "2026-03-01", "start before end"),
-        ("", "2026-03-01", "Invalid isoformat string"),
-        ("2026-03-01", "2031-01-01", "end by"),
-    ],
-)
-def test_an_impossible_period_is_refused_in_words(
-    scene: Scene, start: str, end: str, complaint: str
-) -> None:
-    asked = {"device": scene.world.lock_digest, "start": start, "end": end}
-
-    answer = scene.client.post("/reports", data=asked)
-
-    assert answer.status_code == 422
-    assert complaint in answer.text
-
-
-def test_a_viewer_cannot_issue_a_report(scene: Scene) -> None:
-    viewer = scene.browser(Role.VIEWER)
-
-    assert "Issue a report" not in viewer.get("/reports").text
-    assert viewer.post("/reports", data={}).status_code == 403
-    assert viewer.post("/reports/DR-0001/rebuild", data={}).status_code == 403
-
-
-def test_evidentlys_report_stands_beside_ours_in_a_sandbox(scene: Scene) -> None:
-    listed = scene.client.get("/reports").text
-    path = f"/devices/{scene.world.lock_digest}/evidently"
-
-    answer = scene.client.get(path)
-
-    assert f'href="{path}"' in listed and "not controlled for false signals" in listed
-    policy = answer.headers["content-security-policy"]
-    assert answer.status_code == 200 and "not controlled for false signals" in answer.text
-    assert "sandbox allow-scripts;" in policy and "allow-same-origin" not in policy
-    assert "connect-src" not in policy and "default-src 'none'" in policy
-    assert "noise" in answer.text and "score_classifier" in answer.text
-
-
-def test_evidentlys_report_needs_a_reference_and_a_role(scene: Scene) -> None:
-    viewer = scene.browser(Role.VIEWER)
-
-    assert viewer.get(f"/devices/{scene.world.lock_digest}/evidently").status_code == 403
-    assert scene.client.get("/devices/none/evidently").status_code == 404

@@ -39,7 +39,7 @@ class Judgement(BaseModel):
 
 
 class Answers(BaseModel):
-    """The form (medical.md 2.5): one for several regimes, each answered by a person."""
+    """One form for several regimes (21 CFR 803, 806; EU MDR 87, 88), answered by a person."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -51,6 +51,7 @@ class Escalation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+<<<<<<< HEAD
 class Notice:
     """Something to know that is no signal. `facts`: name and value; `path`: of the page."""
 
@@ -60,6 +61,21 @@ class Notice:
     facts: tuple[tuple[str, str], ...]
     to_do: tuple[str, ...]
     path: str
+=======
+class Delivery:
+    """An issued report, told to one group. `end` is exclusive; `supersedes` may be empty."""
+
+    number: str
+    device: str
+    start: date
+    end: date
+    signals: int
+    group: str
+    frequency: str
+    supersedes: str
+    pdf_digest: str
+    base_url: str
+>>>>>>> w-pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,11 @@ class Renderer(Protocol):
         """The mail about a signal that waits for somebody."""
         ...
 
+<<<<<<< HEAD
     def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
         """The mail about something that is no signal."""
+=======
+    def report_mail(self, delivery: Delivery) -> RenderedMail:
+        """The mail that says a report was issued, and where it lies."""
+>>>>>>> w-pages
         ...

@@ -106,7 +106,7 @@ def add_recipient(
     duty: Duty | None = None,
 ) -> Recipient:
     """Somebody more is told."""
-    _check_address(address)
+    check_address(address)
     if site_id is not None and fleet_repository.find_site(session, site_id) is None:
         raise Unusable(f"site_id: no site {site_id[:32]}")
     if repository.find_recipient(session, address) is not None:
@@ -128,7 +128,8 @@ def add_recipient(
     return found
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
+    """Refuse what is not one plain mail address."""
     local, at, domain = address.rpartition("@")
     if not (local and at and domain) or not address.isascii() or not address.isprintable():
         raise Unusable("mail address: name@domain expected")

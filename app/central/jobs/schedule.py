@@ -45,12 +45,13 @@ class Every:
 @dataclass(frozen=True, slots=True)
 class Daily:
     """Due at a local wall-clock time; on every day, or on the given weekdays (0 = Monday) or
-    days of the month (a month without that day is due on its last day)."""
+    days of the month (a month without that day is due on its last day), of the given months."""
 
     at: time
     zone: str = "UTC"
     weekdays: frozenset[int] = field(default_factory=frozenset)
     month_days: frozenset[int] = field(default_factory=frozenset)
+    months: frozenset[int] = field(default_factory=frozenset)
 
     def due_times(self, after: datetime, upto: datetime) -> Iterator[datetime]:
         """Due instants in (after, upto], ascending, UTC."""
@@ -65,6 +66,8 @@ class Daily:
 
     def _falls_on(self, day: date) -> bool:
         if self.weekdays and day.weekday() not in self.weekdays:
+            return False
+        if self.months and day.month not in self.months:
             return False
         if not self.month_days or day.day in self.month_days:
             return True

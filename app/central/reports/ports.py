@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -9,7 +10,12 @@ from typing import Protocol
 from app.central.fleet.service import DeviceVersionView
 from app.central.intake.service import EdgeBalance
 from app.central.references.service import ReferenceView
-from app.central.surveillance.evidence import FleetStanding, SignalEvidence, WeeklySeries
+from app.central.surveillance.evidence import (
+    Comparison,
+    FleetStanding,
+    SignalEvidence,
+    WeeklySeries,
+)
 from app.central.surveillance.service import SignalView
 
 
@@ -22,8 +28,46 @@ class ReportedSignal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodTotals:
+    """What a device version did in [start, end), over all sites."""
+
+    start: date
+    end: date
+    sites: int
+    analysed: int
+    flagged: int
+    signals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a person wrote to a section."""
+
+    section: str
+    text: str
+    printed_name: str
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureView:
+    """A signature as a report prints it. `reason` is of a withdrawal."""
+
+    meaning: str
+    printed_name: str
+    signed_by: str
+    signed_at: datetime
+    content_digest: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """Everything a drift report is made from: stored evidence, frozen. `end` is exclusive."""
+    """Everything a drift report is made from: stored evidence, frozen. `end` is exclusive.
+
+    `issued_at` and `issued_by` are of the draft until it is issued. What has a default was
+    added later: reports issued before lack it.
+    """
 
     number: str
     device: DeviceVersionView
@@ -40,6 +84,14 @@ class DriftReport:
     series: dict[str, tuple[WeeklySeries, ...]]  # by site
     balances: tuple[EdgeBalance, ...]
     audit_head: str
+    status: str = "issued"
+    drafted_by: str = ""
+    drafted_at: datetime | None = None
+    totals: tuple[PeriodTotals, ...] = ()  # this period, the one before, the same a year before
+    supersedes: str = ""
+    supersedes_reason: str = ""
+    remarks: tuple[Remark, ...] = ()
+    signatures: tuple[SignatureView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +109,8 @@ class ReportRenderer(Protocol):
         self, report: DriftReport, evidence: bytes, input_digest: str
     ) -> RenderedReport:
         """`evidence` is the report as canonical JSON, to be embedded; the digest names it."""
+        ...
+
+    def evidently_report(self, comparisons: Sequence[Comparison]) -> bytes:
+        """Evidently's drift report on the same counts, as one HTML file."""
         ...

@@ -1,32 +1,30 @@
-"""Issue drift reports: assemble stored evidence, freeze it, render it, keep what was issued."""
+"""Read reports back: lists, one report with its signatures, and rebuild and compare."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from pydantic import TypeAdapter
+import zstandard
 from sqlalchemy.orm import Session
 
-from app.central.audit import service as audit
-from app.central.errors import NotFound, Unusable
-from app.central.fleet import repository as fleet_repository
+from app.central.errors import NotFound
 from app.central.fleet import service as fleet
-from app.central.intake import service as intake
-from app.central.numbering import next_number
-from app.central.plain import plain
-from app.central.references import repository as references_repository
-from app.central.references import service as references
 from app.central.reports import repository
-from app.central.reports.models import Report
-from app.central.reports.ports import DriftReport, ReportedSignal, ReportRenderer
-from app.central.surveillance import evidence, service
-from app.contracts.signing import canonical, sha256
+from app.central.reports.assembling import content_digest, read
+from app.central.reports.drafting import current_content, signatures
+from app.central.reports.models import Report, ReportSchedule, ReportState
+from app.central.reports.ports import DriftReport, ReportRenderer, SignatureView
+from app.contracts.signing import sha256
+
+WAITING = (ReportState.DRAFT, ReportState.REVIEWED)
+DRAFTED = (*WAITING, ReportState.ISSUED, ReportState.SUPERSEDED, ReportState.WITHDRAWN)
+FINAL = (ReportState.ISSUED, ReportState.SUPERSEDED)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportView:
-    """An issued report in a list."""
+    """A report in a list."""
 
     number: str
     lock_digest: str
@@ -34,112 +32,86 @@ class ReportView:
     version: str
     start: date
     end: date
+    state: ReportState
+    progress: str
+    requested_by: str
+    requested_at: datetime
+    schedule_id: str | None
+    supersedes: str | None
     input_digest: str
     pdf_digest: str
-    issued_by: str
-    issued_at: datetime
+    issued_by: str | None
+    issued_at: datetime | None
 
 
-def issue(
-    session: Session,
-    lock_digest: str,
-    start: date,
-    end: date,
-    *,
-    renderer: ReportRenderer,
-    by: str,
-    now: datetime,
-) -> ReportView:
-    """Issue a report on [start, end) and keep its exact bytes."""
-    if not start < end <= now.date():
-        raise Unusable(f"period: start before end, end by {now.date()} expected")
-    number = next_number(session, Report.number, "DR")
-    report = assemble(session, lock_digest, start, end, number=number, by=by, now=now)
-    content = canonical(plain(report))
-    digest = sha256(content)
-    rendered = renderer.drift_report(report, content, digest)
-    stored = Report(
-        number=number,
-        lock_digest=lock_digest,
-        start=start,
-        end=end,
-        evidence=content,
-        input_digest=digest,
-        html=rendered.html,
-        pdf=rendered.pdf,
-        pdf_digest=sha256(rendered.pdf),
-        issued_by=by,
-        issued_at=now,
-    )
-    session.add(stored)
-    session.flush()
-    audit.record(
-        session,
-        actor=by,
-        action="reports:report:issue",
-        subject=number,
-        at=now,
-        detail={"input": digest, "pdf": stored.pdf_digest},
-    )
-    return _view(session, stored)
+@dataclass(frozen=True, slots=True)
+class ReportDetail:
+    """A report with what people wrote and signed. `content_digest` is "" before it is drafted."""
 
-
-def assemble(
-    session: Session,
-    lock_digest: str,
-    start: date,
-    end: date,
-    *,
-    number: str,
-    by: str,
-    now: datetime,
-) -> DriftReport:
-    """What a report on [start, end) says, from stored evidence."""
-    reference = references_repository.in_force(session, lock_digest)
-    evaluated = service.last_evaluation(session, lock_digest, upto=end)
-    standing = evidence.fleet_standing(session, lock_digest, end)
-    raised = [
-        s
-        for s in service.signals(session, lock_digest=lock_digest, limit=1000)
-        if start <= s.signal.date < end
-    ]
-    edges = fleet_repository.edges(session, lock_digest=lock_digest)
-    return DriftReport(
-        number=number,
-        device=fleet.device_version(session, lock_digest),
-        start=start,
-        end=end,
-        issued_at=now,
-        issued_by=by,
-        reference=references.view(session, reference) if reference else None,
-        plan_digest=evaluated.plan_digest if evaluated else "",
-        evaluated_upto=evaluated.upto if evaluated else None,
-        result_digest=evaluated.result_digest if evaluated else "",
-        standing=standing,
-        signals=tuple(
-            ReportedSignal(signal=s, evidence=evidence.signal_evidence(session, s.id))
-            for s in raised
-        ),
-        series={
-            s.site_id: evidence.site_series(session, lock_digest, s.site_id, end)
-            for s in standing.sites
-        },
-        balances=tuple(intake.balance(session, edge) for edge in edges),
-        audit_head=audit.head(session),
-    )
+    report: ReportView
+    content: DriftReport | None
+    content_digest: str
+    signatures: tuple[SignatureView, ...]
+    supersedes_reason: str
+    superseded_by: str | None
+    has_evidently: bool
 
 
 def reports(session: Session) -> tuple[ReportView, ...]:
-    """Issued reports, newest first."""
+    """Reports, newest first."""
     return tuple(_view(session, report) for report in repository.reports(session))
 
 
+def waiting(session: Session) -> int:
+    """How many wait for a signature."""
+    return repository.count_in(session, WAITING)
+
+
+def detail(session: Session, number: str) -> ReportDetail:
+    """One report with its remarks and signatures, or `NotFound`."""
+    found = _found(session, number)
+    content = None
+    if found.state in WAITING:
+        content = current_content(session, found)
+    elif found.state in DRAFTED:
+        content = read(found.evidence)
+    return ReportDetail(
+        _view(session, found),
+        content,
+        content_digest(content) if content else "",
+        signatures(session, number),
+        found.supersedes_reason,
+        repository.successor(session, number),
+        found.evidently is not None,
+    )
+
+
 def issued(session: Session, number: str) -> Report:
-    """An issued report with its bytes, or `NotFound`."""
-    report = repository.find_report(session, number)
-    if report is None:
+    """A report whose document has been written, with its bytes, or `NotFound`."""
+    found = _found(session, number)
+    if found.state not in DRAFTED:
+        raise NotFound(f"{found.number} has not been drafted yet")
+    return found
+
+
+def evidently(session: Session, number: str) -> bytes:
+    """Evidently's report that was kept beside ours, or `NotFound`."""
+    found = _found(session, number)
+    if found.evidently is None:
+        raise NotFound(f"no report by Evidently is kept with {found.number}")
+    return zstandard.ZstdDecompressor().decompress(found.evidently)
+
+
+def schedules(session: Session) -> tuple[ReportSchedule, ...]:
+    """Schedules that run."""
+    return tuple(repository.schedules(session))
+
+
+def _found(session: Session, number: str) -> Report:
+    found = repository.find_report(session, number)
+    if found is None:
         raise NotFound(f"no report {number[:32]}")
-    return report
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +130,10 @@ class Rebuilt:
         return self.evidence_holds and self.html_is_equal and self.issued_digest == self.pdf_digest
 
 
-_DRIFT_REPORT = TypeAdapter(DriftReport)
-
-
 def rebuild(session: Session, number: str, *, renderer: ReportRenderer) -> Rebuilt:
     """Make the report again from nothing but its stored evidence, and compare."""
     stored = issued(session, number)
-    report = _DRIFT_REPORT.validate_json(stored.evidence)
-    again = renderer.drift_report(report, stored.evidence, stored.input_digest)
+    again = renderer.drift_report(read(stored.evidence), stored.evidence, stored.input_digest)
     return Rebuilt(
         number=stored.number,
         issued_digest=sha256(stored.pdf),
@@ -184,6 +152,12 @@ def _view(session: Session, report: Report) -> ReportView:
         version.version,
         report.start,
         report.end,
+        report.state,
+        report.progress,
+        report.requested_by,
+        report.requested_at,
+        report.schedule_id,
+        report.supersedes,
         report.input_digest,
         report.pdf_digest,
         report.issued_by,

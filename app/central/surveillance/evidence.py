@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from app.central.fleet import service as fleet
+from app.central.plain import Number
 from app.central.references import repository as references_repository
 from app.central.surveillance import repository, service
 from app.central.surveillance.history import assemble
@@ -56,8 +57,8 @@ class WeekPoint:
 
     week: date
     n: int
-    mean: float
-    se: float
+    mean: Number
+    se: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class WeeklySeries:
 
     name: str
     unit: str
-    centre: float
-    sd: float
+    centre: Number
+    sd: Number
     points: tuple[WeekPoint, ...]
 
 

@@ -110,6 +110,14 @@ def arrived_windows(session: Session, lock_digest: str, *, upto: date) -> list[A
     return _decoded(session, lock_digest, index)
 
 
+def history_within(session: Session, lock_digest: str, *, upto: date, scope: str | None) -> History:
+    """The part of a history that lies at site `scope`; all of it where nobody is bound to one."""
+    if scope is None:
+        return assemble(session, lock_digest, upto=upto).history
+    mine = [w for w in arrived_windows(session, lock_digest, upto=upto) if w.site == scope]
+    return history_of(layout_of(session, lock_digest), mine)
+
+
 def _decoded(
     session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
 ) -> list[Arrived]:

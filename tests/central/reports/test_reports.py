@@ -10,30 +10,25 @@ import pytest
 from app import clock
 from app.central.accounts.models import Role
 from app.central.errors import NotFound, Unusable
-from app.central.reports import service
+from app.central.reports import drafting, service
+from app.central.reports.assembling import assemble, compared_periods
 from app.contracts.signing import sha256
 from tests.support.fleet import World
 from tests.support.rendering import RENDERERS
 
 
-def issue(world: World, start: date, end: date) -> service.ReportView:
+def drafted(world: World, start: date, end: date) -> service.ReportView:
     with world.sessions.begin() as session:
-        return service.issue(
-            session,
-            world.lock_digest,
-            start,
-            end,
-            renderer=RENDERERS.report,
-            by="ann",
-            now=clock.now(),
-        )
+        made = drafting.request(session, world.lock_digest, start, end, by="ann", now=clock.now())
+        drafting.draft(session, made, renderer=RENDERERS.report, now=clock.now())
+        return service.detail(session, made.number).report
 
 
-def test_an_issued_report_is_kept_byte_for_byte(world: World) -> None:
+def test_a_drafted_report_is_kept_byte_for_byte(world: World) -> None:
     edge = world.an_edge()
     edge.send(edge.window())
 
-    made = issue(world, date(2026, 3, 1), date(2026, 3, 10))
+    made = drafted(world, date(2026, 3, 1), date(2026, 3, 10))
 
     with world.sessions() as session:
         stored = service.issued(session, made.number)
@@ -50,7 +45,7 @@ def test_an_issued_report_is_kept_byte_for_byte(world: World) -> None:
 def test_the_same_state_gives_the_same_input(world: World) -> None:
     with world.sessions() as session:
         first, again = (
-            service.assemble(
+            assemble(
                 session,
                 world.lock_digest,
                 date(2026, 3, 1),
@@ -85,7 +80,7 @@ def test_reports_are_read_back_over_the_api(world: World) -> None:
     )
 
 
-def test_without_a_renderer_none_is_issued(world: World) -> None:
+def test_without_a_renderer_none_is_drafted(world: World) -> None:
     browser = world.browser("ann", Role.ANALYST)
     body = {"lock_digest": world.lock_digest, "start": "2026-03-01", "end": "2026-03-10"}
 
@@ -100,7 +95,7 @@ def test_a_period_must_be_over(world: World) -> None:
 
     for start, end in ((today, today), (today, today + timedelta(days=2))):
         with pytest.raises(Unusable, match="start before end"):
-            issue(world, start, end)
+            drafted(world, start, end)
 
 
 def test_an_unknown_report_is_not_found(world: World) -> None:
@@ -111,7 +106,7 @@ def test_an_unknown_report_is_not_found(world: World) -> None:
 def test_a_report_is_rebuilt_from_its_evidence_alone(world: World) -> None:
     edge = world.an_edge()
     edge.send(edge.window())
-    made = issue(world, date(2026, 3, 1), date(2026, 3, 10))
+    made = drafted(world, date(2026, 3, 1), date(2026, 3, 10))
     edge.send(edge.window(date(2026, 3, 9)))  # what arrives later changes nothing
 
     with world.sessions() as session:
@@ -121,7 +116,7 @@ def test_a_report_is_rebuilt_from_its_evidence_alone(world: World) -> None:
 
 
 def test_a_changed_byte_is_seen_when_a_report_is_rebuilt(world: World) -> None:
-    made = issue(world, date(2026, 3, 1), date(2026, 3, 10))
+    made = drafted(world, date(2026, 3, 1), date(2026, 3, 10))
     with world.sessions.begin() as session:
         service.issued(session, made.number).pdf += b" "
 
@@ -129,3 +124,33 @@ def test_a_changed_byte_is_seen_when_a_report_is_rebuilt(world: World) -> None:
         again = service.rebuild(session, made.number, renderer=RENDERERS.report)
 
     assert not again.is_equal and again.html_is_equal and again.evidence_holds
+
+
+def test_periods_are_compared_with_the_one_before_and_the_year_before() -> None:
+    now, before, year = compared_periods(date(2028, 2, 29), date(2028, 3, 7))
+
+    assert now == (date(2028, 2, 29), date(2028, 3, 7))
+    assert before == (date(2028, 2, 22), date(2028, 2, 29))
+    assert year == (date(2027, 2, 28), date(2027, 3, 7))
+
+
+def test_totals_count_whole_windows_inside_each_period(world: World) -> None:
+    edge = world.an_edge()
+    for day in (date(2026, 3, 1), date(2026, 3, 8), date(2026, 3, 9)):
+        edge.send(edge.window(day))
+
+    made = drafted(world, date(2026, 3, 5), date(2026, 3, 9))
+
+    with world.sessions() as session:
+        totals = json.loads(service.issued(session, made.number).evidence)["totals"]
+    assert [t["analysed"] for t in totals] == [36, 36, 0]
+    assert [t["sites"] for t in totals] == [1, 1, 0]
+
+
+def test_a_report_on_every_site_is_not_for_somebody_of_one(world: World) -> None:
+    world.an_edge("H01")
+    drafted(world, date(2026, 3, 1), date(2026, 3, 9))
+    bound = world.browser("near", Role.ANALYST, "H01")
+
+    for path in ("", "/DR-0001", "/DR-0001/pdf", "/DR-0001/html", "/DR-0001/evidence"):
+        assert bound.get(f"/api/v1/reports{path}").status_code == 403
