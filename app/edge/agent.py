@@ -29,7 +29,9 @@ from app.edge.journal import Journal, meta
 from app.edge.labels import LabelInbox
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
-from app.edge.query import Query
+from app.edge.query import Archive, Query
+from app.edge.query_dimse import DimseArchive
+from app.edge.query_web import WebArchive
 from app.edge.receive import Inbox, Receiver
 from app.edge.sealing import Closing
 from app.edge.sentinel import BROKEN, Lock
@@ -130,10 +132,21 @@ class Agent:
             limit = settings.largest_object_mb
             folder = settings.watched_folder
             yield "watched", LOOK_S, Watched(folder, self._receiver, self._journal, limit).look
+        for archive in self._archives():
+            query = Query(settings, self._journal, archive, self._receiver.is_settled)
+            yield "query", 60 * settings.query_minutes, partial(self._ask, query)
+
+    def _archives(self) -> Iterator[Archive]:
+        settings = self._settings
         if settings.query_peer is not None:
-            receiver = self._receiver
-            query = Query(settings, self._journal, receiver.store, receiver.is_here)
-            yield "query", 60 * settings.query_minutes, lambda: query.round(self._today())
+            yield DimseArchive(settings, settings.query_peer, self._receiver.store)
+        if settings.query_url is not None:
+            yield WebArchive(settings, settings.query_url, self._receiver)
+
+    def _ask(self, query: Query) -> None:
+        """A round, unless the edge takes nothing new any more."""
+        if not self._finishing:
+            query.round(self._today())
 
     def _today(self) -> int:
         return clock.now().astimezone(self._settings.zone).date().toordinal()

@@ -24,7 +24,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from app import clock
 from app.edge import dimse, spool
-from app.edge.cases import Arrival, arrive, is_waiting
+from app.edge.cases import Arrival, arrive, is_waiting, remember_refusal, was_refused
 from app.edge.commitment import Commitment
 from app.edge.journal import Journal, count
 from app.edge.logs import log
@@ -159,7 +159,7 @@ class Receiver:
         try:
             self._take(event)
         except Refused as refused:
-            self._count("refused", refused.reason)
+            self.refuse(str(event.request.AffectedSOPInstanceUID or ""), refused)
             return refused.status
         except OSError as error:
             self._count("refused", "disk_write_error")
@@ -202,6 +202,18 @@ class Receiver:
         key = self._pseudonyms.case(uid)
         known = self._journal.do(partial(is_waiting, key=key)) is not None
         return known or self._inbox.path(key).exists()
+
+    def is_settled(self, uid: str) -> bool:
+        """Whether nothing more is to be fetched of an object: it is here, or refused for good."""
+        key = self._pseudonyms.case(uid)
+        return self.is_here(uid) or self._journal.do(partial(was_refused, key=key))
+
+    def refuse(self, uid: str, refused: Refused) -> None:
+        """Count a refusal, and remember it if it will not change by itself."""
+        self._count("refused", refused.reason)
+        if uid and refused.status != OUT_OF_RESOURCES:
+            key = self._pseudonyms.case(uid)
+            self._journal.submit(partial(remember_refusal, key=key))
 
     def _submit(self, key: bytes, content: bytes) -> None:
         stored = clock.elapsed()

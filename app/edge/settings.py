@@ -6,7 +6,7 @@ import re
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -80,6 +80,10 @@ class EdgeSettings(_Closed):
 
     watched_folder: Path | None = None
     query_peer: Peer | None = None
+    query_retrieve: Literal["get", "move"] = "get"
+    query_url: str | None = None  # a DICOMweb service
+    query_ca: Path | None = None  # who signed its certificate, where the system does not know
+    query_authorization_file: Path | None = None  # value of its Authorization header
     query_minutes: float = Field(default=15.0, gt=0)
     query_lookback_days: int = Field(default=3, ge=0, le=60)
     query_modalities: Annotated[tuple[str, ...], Field(min_length=1)] = ("DX", "CR")
@@ -110,6 +114,15 @@ class EdgeSettings(_Closed):
     workers: int = Field(default=1, ge=1, le=64)
     case_seconds: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=6144, ge=1024)
+
+    @field_validator("query_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        plain = parts.scheme in ("http", "https") and parts.hostname
+        if value is not None and (not plain or parts.query or parts.fragment or parts.username):
+            raise ValueError("an address such as https://pacs.example/dicom-web expected")
+        return value.rstrip("/") if value else None
 
     @field_validator("site_timezone")
     @classmethod
@@ -142,6 +155,15 @@ class EdgeSettings(_Closed):
             raise ValueError("tls_key: expected together with tls_certificate")
         if self.tls_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_ca: expected only with tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _secret_kept(self) -> Self:
+        if self.query_authorization_file is None:
+            return self
+        parts = urlsplit(self.query_url or "")
+        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise ValueError("query_authorization_file: expected only with an https query_url")
         return self
 
     @property

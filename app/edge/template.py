@@ -32,6 +32,10 @@ allowed_ae_titles = []            # who may send; at least one
 
 # commitment_peers = [{ host = "10.1.2.3", port = 104, ae = "CT1" }]  # who may ask for commitment
 # query_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # a PACS to ask for studies
+# query_retrieve = "get"          # or "move": then the PACS sends to host and port above
+# query_url = "https://pacs.example/dicom-web"  # or a DICOMweb service (QIDO-RS, WADO-RS)
+# query_ca = "hospital-ca.crt"    # who signed its certificate, if this system does not know them
+# query_authorization_file = "pacs-authorization"  # holds "Basic ..." or "Bearer ...", if it asks
 # query_minutes = 15.0            # how often
 # query_lookback_days = 3         # how late a study may reach the PACS
 # query_modalities = ["DX", "CR"]

@@ -6,12 +6,10 @@ is refused is moved aside for a person to look at. Only the file header is read 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom.filereader import read_file_meta_info
-
+from app.edge.file_header import named
 from app.edge.journal import Journal, count
 from app.edge.logs import log
 from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, Receiver, Refused
@@ -42,8 +40,8 @@ class Watched:
         try:
             if path.stat().st_size > self.largest_mb * MEGABYTE:
                 raise Refused(NOT_UNDERSTOOD, "too_large")
-            uid, sop_class, syntax = _named(path)
-            self.receiver.keep(path.read_bytes(), uid, sop_class, syntax)
+            raw = path.read_bytes()
+            self.receiver.keep(raw, *named(raw))
             path.unlink()
         except Refused as refused:
             self._put_aside(path, refused.reason)
@@ -69,16 +67,3 @@ def _is_ours(path: Path) -> bool:
 def _state(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
-
-
-def _named(path: Path) -> tuple[str, str, str]:
-    """SOP Instance UID, SOP Class UID and transfer syntax, from the file header alone."""
-    try:
-        meta = read_file_meta_info(path)
-        read: Callable[[str], str] = lambda name: str(meta[name].value)  # noqa: E731
-        instance, sop_class = map(read, ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID"))
-        return instance, sop_class, read("TransferSyntaxUID")
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  whatever a damaged header does to the parser
-        raise Refused(NOT_UNDERSTOOD, "not_a_dicom_file") from None
