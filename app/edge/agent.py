@@ -18,7 +18,7 @@ from typing import Any, Final
 from app import clock
 from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
-from app.edge import logs, orders, page, spool, status, uplink, windows
+from app.edge import logs, orders, page, spool, status, uplink, upload, windows
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.deliver import Deliverer
@@ -37,6 +37,7 @@ from app.edge.sealing import Closing
 from app.edge.sentinel import BROKEN, Lock
 from app.edge.settings import EdgeSettings
 from app.edge.uplink import Identity, Uplink
+from app.edge.upload import Uploads
 from app.edge.watched import Watched
 from app.edge.worker import Job
 
@@ -101,19 +102,21 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then leave everything in a state that a restart continues."""
         self._adopt()
-        if not self._finishing:
+        if self._finishing:
+            self._receiver.stop()
+        else:
             self._port = self._receiver.start()
         log.info("agent.started", port=self._port)
         self._dispatcher.start()
         helpers = [_repeating(stop, name, seconds, work) for name, seconds, work in self._helpers()]
-        served = self._serve_page()
+        served = list(self._serve_pages())
         while not stop.is_set() and not self._is_finished():
             _guarded(self.round)
             stop.wait(_interval())
         stop.set()
-        if served is not None:
-            served.shutdown()
-            served.server_close()
+        for server in served:
+            server.shutdown()
+            server.server_close()
         self._receiver.stop()
         self._dispatcher.stop()
         for helper in helpers:
@@ -187,11 +190,13 @@ class Agent:
             **self._journal.do(status.figures),
         }
 
-    def _serve_page(self) -> ThreadingHTTPServer | None:
-        settings = self._settings
-        if settings.status_port is None:
-            return None
-        return page.serve(settings.status_host, settings.status_port, self.status)
+    def _serve_pages(self) -> Iterator[ThreadingHTTPServer]:
+        settings, servers = self._settings, []
+        if settings.status_port is not None:
+            servers.append(page.serve(settings.status_host, settings.status_port, self.status))
+        if settings.upload_port is not None and not self._finishing:
+            servers.append(upload.serve(Uploads(settings, self._receiver, self._pseudonyms)))
+        yield from (server for server in servers if server is not None)
 
     def _take_orders(self) -> None:
         self._paused = orders.is_paused(self._settings.data_dir)

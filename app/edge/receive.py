@@ -92,6 +92,7 @@ class Receiver:
         self._pseudonyms = pseudonyms
         self._on_new = on_new
         self._server: Any = None
+        self._takes = True
         self.must_adopt = False  # something is on disk that the journal may not know
 
     def start(self) -> int:
@@ -121,7 +122,8 @@ class Receiver:
         return int(self._server.socket.getsockname()[1])
 
     def stop(self) -> None:
-        """Stop listening and abort what is open; what was acknowledged is on disk."""
+        """Take nothing more, by any way in; what was acknowledged is on disk."""
+        self._takes = False
         if self._server is not None:
             self._server.shutdown()
             self._server = None
@@ -182,6 +184,8 @@ class Receiver:
 
         `Refused` or `OSError` when it is not kept. Bytes that are here already change nothing.
         """
+        if not self._takes:
+            raise Refused(OUT_OF_RESOURCES, "stopping")
         if "Image Storage" not in UID(sop_class).name:
             raise Refused(CLASS_NOT_TAKEN, "sop_class_not_taken")
         if syntax == DeflatedExplicitVRLittleEndian:

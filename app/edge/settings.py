@@ -25,9 +25,10 @@ from app.errors import AppError
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,14}[\x21-\x7e])?$")]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+Label = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]{0,64}$")]  # PS3.5, LO
 Port = Annotated[int, Field(ge=0, le=65535)]
 Network = IPv4Network | IPv6Network
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class SettingsRefused(AppError):
@@ -53,6 +54,16 @@ class Listener(_Closed):
 
     host: str
     port: Port
+
+
+class Camera(_Closed):
+    """A camera without DICOM, whose pictures are uploaded as JPEG."""
+
+    kind: Literal["fundus", "skin"]
+    manufacturer: Label
+    model: Label
+    software: Label = ""
+    serial: Label = ""
 
 
 class EdgeSettings(_Closed):
@@ -91,6 +102,12 @@ class EdgeSettings(_Closed):
         "1.2.840.10008.5.1.4.1.1.1.1",
         "1.2.840.10008.5.1.4.1.1.1",
     )
+    upload_host: str = "127.0.0.1"
+    upload_port: Port | None = None  # of the page that takes pictures; None = no page
+    upload_certificate: Path | None = None
+    upload_key: Path | None = None
+    upload_password_file: Path | None = None
+    upload_cameras: dict[Word, Camera] = {}
     status_host: str = "127.0.0.1"
     status_port: Port | None = None  # of the page for people on this machine; None = no page
 
@@ -137,7 +154,7 @@ class EdgeSettings(_Closed):
         parts = urlsplit(value)
         if not parts.hostname or parts.query or parts.username:
             raise ValueError("an address such as https://lockwatch.example expected")
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
             raise ValueError("https expected; http only to this machine")
         return value.rstrip("/")
 
@@ -158,11 +175,23 @@ class EdgeSettings(_Closed):
         return self
 
     @model_validator(mode="after")
+    def _upload_guarded(self) -> Self:
+        if self.upload_certificate is not None and self.upload_key is None:
+            raise ValueError("upload_certificate: expected together with upload_key")
+        guards = self.upload_certificate, self.upload_password_file
+        if self.upload_host not in LOOPBACK and None in guards:
+            raise ValueError(
+                "upload_host: another address than this machine's own is expected only with "
+                "upload_certificate, upload_key and upload_password_file"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _secret_kept(self) -> Self:
         if self.query_authorization_file is None:
             return self
         parts = urlsplit(self.query_url or "")
-        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
             raise ValueError("query_authorization_file: expected only with an https query_url")
         return self
 

@@ -41,6 +41,14 @@ allowed_ae_titles = []            # who may send; at least one
 # query_modalities = ["DX", "CR"]
 # query_sop_classes = ["1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1"]
 
+# upload_port = 8475              # a page where people upload DICOM files and JPEGs of cameras
+# upload_host = "127.0.0.1"       # for other machines: an address here, and the next three
+# upload_certificate = "edge.crt"
+# upload_key = "edge.key.pem"
+# upload_password_file = "upload-password"  # 20 characters or more; any user name
+# upload_cameras = { room1 = { kind = "fundus", manufacturer = "Maker", model = "F-1" } }
+#                                 kind: "fundus" or "skin"; software and serial may be added
+
 # --- Inference ----------------------------------------------------------------------------------
 # workers = 1                     # processes that run the chain
 # case_seconds = 60.0             # a case that takes longer fails, and only it

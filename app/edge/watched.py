@@ -12,7 +12,7 @@ from pathlib import Path
 from app.edge.file_header import named
 from app.edge.journal import Journal, count
 from app.edge.logs import log
-from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, Receiver, Refused
+from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, OUT_OF_RESOURCES, Receiver, Refused
 
 REFUSED = "refused"
 
@@ -44,7 +44,8 @@ class Watched:
             self.receiver.keep(raw, *named(raw))
             path.unlink()
         except Refused as refused:
-            self._put_aside(path, refused.reason)
+            if refused.status != OUT_OF_RESOURCES:  # else it is still there next time
+                self._put_aside(path, refused.reason)
             return False
         except OSError as error:  # a full disk, a share that is gone: it is still there next time
             log.error("watched.not_taken", error=type(error).__name__)
@@ -52,8 +53,6 @@ class Watched:
         return True
 
     def _put_aside(self, path: Path, reason: str) -> None:
-        if reason == "disk_full":
-            return  # it is still there next time
         log.warning("watched.refused", reason=reason)
         self.journal.do(lambda db: count(db, "refused", reason))
         (self.folder / REFUSED).mkdir(exist_ok=True)
