@@ -5,11 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dashboards import assets
-<<<<<<< HEAD
-from dashboards.pages import duty, prospects, recalibration, routes, sign_in
-=======
-from dashboards.pages import duty, recalibration, reports, routes, sign_in
->>>>>>> w-pages
+from dashboards.pages import duty, prospects, recalibration, reports, routes, sign_in
 
 
 def install(app: FastAPI) -> None:
@@ -17,9 +13,5 @@ def install(app: FastAPI) -> None:
 
     `app.state` must hold settings, sessions, key and renderers, as `create_app` leaves them.
     """
-<<<<<<< HEAD
-    for part in (assets, sign_in, routes, duty, recalibration, prospects):
-=======
-    for part in (assets, sign_in, reports, routes, duty, recalibration):
->>>>>>> w-pages
+    for part in (assets, sign_in, reports, routes, duty, recalibration, prospects):
         app.include_router(part.router)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from app import clock
 from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
-from app.edge import installation, logs, orders, page, spool, status, uplink, windows
+from app.edge import installation, logs, orders, page, spool, status, uplink, upload, windows
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.deliver import Deliverer
@@ -29,12 +29,15 @@ from app.edge.journal import Journal, meta
 from app.edge.labels import LabelInbox
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
-from app.edge.query import Query
+from app.edge.query import Archive, Query
+from app.edge.query_dimse import DimseArchive
+from app.edge.query_web import WebArchive
 from app.edge.receive import Inbox, Receiver
 from app.edge.sealing import Closing
 from app.edge.sentinel import BROKEN, HOLDS, Lock
 from app.edge.settings import EdgeSettings
 from app.edge.uplink import Identity, Uplink
+from app.edge.upload import Uploads
 from app.edge.watched import Watched
 from app.edge.worker import Job
 
@@ -99,19 +102,21 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then leave everything in a state that a restart continues."""
         self._adopt()
-        if not self._finishing:
+        if self._finishing:
+            self._receiver.stop()
+        else:
             self._port = self._receiver.start()
         log.info("agent.started", port=self._port)
         self._dispatcher.start()
         helpers = [_repeating(stop, name, seconds, work) for name, seconds, work in self._helpers()]
-        served = self._serve_page()
+        served = list(self._serve_pages())
         while not stop.is_set() and not self._is_finished():
             _guarded(self.round)
             stop.wait(_interval())
         stop.set()
-        if served is not None:
-            served.shutdown()
-            served.server_close()
+        for server in served:
+            server.shutdown()
+            server.server_close()
         self._receiver.stop()
         self._dispatcher.stop()
         for helper in helpers:
@@ -130,10 +135,21 @@ class Agent:
             limit = settings.largest_object_mb
             folder = settings.watched_folder
             yield "watched", LOOK_S, Watched(folder, self._receiver, self._journal, limit).look
+        for archive in self._archives():
+            query = Query(settings, self._journal, archive, self._receiver.is_settled)
+            yield "query", 60 * settings.query_minutes, partial(self._ask, query)
+
+    def _archives(self) -> Iterator[Archive]:
+        settings = self._settings
         if settings.query_peer is not None:
-            receiver = self._receiver
-            query = Query(settings, self._journal, receiver.store, receiver.is_here)
-            yield "query", 60 * settings.query_minutes, lambda: query.round(self._today())
+            yield DimseArchive(settings, settings.query_peer, self._receiver.store)
+        if settings.query_url is not None:
+            yield WebArchive(settings, settings.query_url, self._receiver)
+
+    def _ask(self, query: Query) -> None:
+        """A round, unless the edge takes nothing new any more."""
+        if not self._finishing:
+            query.round(self._today())
 
     def _today(self) -> int:
         return clock.now().astimezone(self._settings.zone).date().toordinal()
@@ -177,11 +193,13 @@ class Agent:
             **self._journal.do(status.figures),
         }
 
-    def _serve_page(self) -> ThreadingHTTPServer | None:
-        settings = self._settings
-        if settings.status_port is None:
-            return None
-        return page.serve(settings.status_host, settings.status_port, self.status)
+    def _serve_pages(self) -> Iterator[ThreadingHTTPServer]:
+        settings, servers = self._settings, []
+        if settings.status_port is not None:
+            servers.append(page.serve(settings.status_host, settings.status_port, self.status))
+        if settings.upload_port is not None and not self._finishing:
+            servers.append(upload.serve(Uploads(settings, self._receiver, self._pseudonyms)))
+        yield from (server for server in servers if server is not None)
 
     def _take_orders(self) -> None:
         self._paused = orders.is_paused(self._settings.data_dir)

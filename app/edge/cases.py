@@ -104,6 +104,16 @@ def is_waiting(db: sqlite3.Connection, key: bytes) -> bool | None:
     return None if row is None else row[0] == WAITING
 
 
+def remember_refusal(db: sqlite3.Connection, key: bytes) -> None:
+    """Note that an object was refused for a reason that will not change by itself."""
+    db.execute("INSERT OR IGNORE INTO refusals VALUES (?)", (key,))
+
+
+def was_refused(db: sqlite3.Connection, key: bytes) -> bool:
+    """Whether an object was refused for good."""
+    return db.execute("SELECT 1 FROM refusals WHERE key = ?", (key,)).fetchone() is not None
+
+
 def balance(db: sqlite3.Connection) -> dict[str, int]:
     """The edge's balance, by the names of the window contract, without `window_cases`."""
     states = dict(db.execute("SELECT state, count(*) FROM cases GROUP BY state"))

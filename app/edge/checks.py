@@ -6,12 +6,16 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from pynetdicom.sop_class import Verification
 
 from app.contracts.signing import SigningKey
 from app.device.bundle import open_bundle
 from app.edge import spool
+from app.edge.dimse import NoAssociation, associated
 from app.edge.http import Centre, Unreachable
-from app.edge.settings import EdgeSettings
+from app.edge.settings import EdgeSettings, Peer
 from app.errors import AppError
 
 Check = Callable[[EdgeSettings], None]
@@ -69,15 +73,38 @@ def _centre(settings: EdgeSettings) -> None:
 
 
 def _results_peer(settings: EdgeSettings) -> None:
-    peer = settings.results_peer
-    if peer is not None:
-        socket.create_connection((peer.host, peer.port), timeout=5).close()
+    _echoes(settings, settings.results_peer)
+
+
+def _query_peer(settings: EdgeSettings) -> None:
+    _echoes(settings, settings.query_peer)
+
+
+def _query_url(settings: EdgeSettings) -> None:
+    if settings.query_url is not None:
+        parts = urlsplit(settings.query_url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
 
 
 def _results_hl7(settings: EdgeSettings) -> None:
     listener = settings.results_hl7
     if listener is not None:
         socket.create_connection((listener.host, listener.port), timeout=5).close()
+
+
+def _echoes(settings: EdgeSettings, peer: Peer | None) -> None:
+    """C-ECHO, which a node answers only if it knows our title."""
+    if peer is None:
+        return
+    try:
+        with associated(settings.ae_title, peer, [Verification]) as association:
+            association.send_c_echo()
+    except NoAssociation:
+        raise Trouble(
+            f"an association of {settings.ae_title} with {peer.ae} expected at "
+            f"{peer.host}:{peer.port}, got none"
+        ) from None
 
 
 def _try_writing(folder: Path) -> None:
@@ -93,6 +120,8 @@ _CHECKS: dict[str, Check] = {
     "label inbox present": _label_inbox,
     "port free": _port,
     "centre answers": _centre,
+    "archive answers": _query_peer,
+    "DICOMweb archive answers": _query_url,
     "results destination answers": _results_peer,
     "HL7 listener answers": _results_hl7,
 }

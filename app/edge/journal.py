@@ -109,6 +109,8 @@ CREATE TABLE IF NOT EXISTS operating_points (
   effective_from INTEGER NOT NULL, applied INTEGER,  -- seconds since 1970
   PRIMARY KEY (lock_digest, counter)
 ) WITHOUT ROWID;
+-- objects that were refused for good, so that no archive is asked for them again
+CREATE TABLE IF NOT EXISTS refusals (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 

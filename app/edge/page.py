@@ -21,7 +21,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_STYLE: Final = (
+STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
     "color:#1b2733}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:"
     "collapse}td,th{padding:.2rem 1.5rem .2rem 0;text-align:left}td:last-child{text-align:right;"
@@ -95,7 +95,7 @@ def page(status: Mapping[str, Any]) -> str:
     ]
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>lockwatch edge</title>"
-        f"<meta http-equiv=refresh content=10><style>{_STYLE}</style>"
+        f"<meta http-equiv=refresh content=10><style>{STYLE}</style>"
         f"<h1>lockwatch edge</h1>{''.join(parts)}"
         "<p>What left, number by number: <code>lockwatch edge sent</code>.</p></html>"
     )

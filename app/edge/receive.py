@@ -24,7 +24,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from app import clock
 from app.edge import dimse, spool
-from app.edge.cases import Arrival, arrive, is_waiting
+from app.edge.cases import Arrival, arrive, is_waiting, remember_refusal, was_refused
 from app.edge.commitment import Commitment
 from app.edge.journal import Journal, count
 from app.edge.logs import log
@@ -92,6 +92,7 @@ class Receiver:
         self._pseudonyms = pseudonyms
         self._on_new = on_new
         self._server: Any = None
+        self._takes = True
         self.must_adopt = False  # something is on disk that the journal may not know
 
     def start(self) -> int:
@@ -121,7 +122,8 @@ class Receiver:
         return int(self._server.socket.getsockname()[1])
 
     def stop(self) -> None:
-        """Stop listening and abort what is open; what was acknowledged is on disk."""
+        """Take nothing more, by any way in; what was acknowledged is on disk."""
+        self._takes = False
         if self._server is not None:
             self._server.shutdown()
             self._server = None
@@ -159,7 +161,7 @@ class Receiver:
         try:
             self._take(event)
         except Refused as refused:
-            self._count("refused", refused.reason)
+            self.refuse(str(event.request.AffectedSOPInstanceUID or ""), refused)
             return refused.status
         except OSError as error:
             self._count("refused", "disk_write_error")
@@ -182,6 +184,8 @@ class Receiver:
 
         `Refused` or `OSError` when it is not kept. Bytes that are here already change nothing.
         """
+        if not self._takes:
+            raise Refused(OUT_OF_RESOURCES, "stopping")
         if "Image Storage" not in UID(sop_class).name:
             raise Refused(CLASS_NOT_TAKEN, "sop_class_not_taken")
         if syntax == DeflatedExplicitVRLittleEndian:
@@ -202,6 +206,18 @@ class Receiver:
         key = self._pseudonyms.case(uid)
         known = self._journal.do(partial(is_waiting, key=key)) is not None
         return known or self._inbox.path(key).exists()
+
+    def is_settled(self, uid: str) -> bool:
+        """Whether nothing more is to be fetched of an object: it is here, or refused for good."""
+        key = self._pseudonyms.case(uid)
+        return self.is_here(uid) or self._journal.do(partial(was_refused, key=key))
+
+    def refuse(self, uid: str, refused: Refused) -> None:
+        """Count a refusal, and remember it if it will not change by itself."""
+        self._count("refused", refused.reason)
+        if uid and refused.status != OUT_OF_RESOURCES:
+            key = self._pseudonyms.case(uid)
+            self._journal.submit(partial(remember_refusal, key=key))
 
     def _submit(self, key: bytes, content: bytes) -> None:
         stored = clock.elapsed()

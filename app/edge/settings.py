@@ -6,7 +6,7 @@ import re
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -25,9 +25,10 @@ from app.errors import AppError
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AeTitle = Annotated[str, Field(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,14}[\x21-\x7e])?$")]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+Label = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]{0,64}$")]  # PS3.5, LO
 Port = Annotated[int, Field(ge=0, le=65535)]
 Network = IPv4Network | IPv6Network
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class SettingsRefused(AppError):
@@ -55,6 +56,16 @@ class Listener(_Closed):
     port: Port
 
 
+class Camera(_Closed):
+    """A camera without DICOM, whose pictures are uploaded as JPEG."""
+
+    kind: Literal["fundus", "skin"]
+    manufacturer: Label
+    model: Label
+    software: Label = ""
+    serial: Label = ""
+
+
 class EdgeSettings(_Closed):
     """Everything an edge can be told. Paths may be relative to the file they stand in."""
 
@@ -80,6 +91,10 @@ class EdgeSettings(_Closed):
 
     watched_folder: Path | None = None
     query_peer: Peer | None = None
+    query_retrieve: Literal["get", "move"] = "get"
+    query_url: str | None = None  # a DICOMweb service
+    query_ca: Path | None = None  # who signed its certificate, where the system does not know
+    query_authorization_file: Path | None = None  # value of its Authorization header
     query_minutes: float = Field(default=15.0, gt=0)
     query_lookback_days: int = Field(default=3, ge=0, le=60)
     query_modalities: Annotated[tuple[str, ...], Field(min_length=1)] = ("DX", "CR")
@@ -87,6 +102,12 @@ class EdgeSettings(_Closed):
         "1.2.840.10008.5.1.4.1.1.1.1",
         "1.2.840.10008.5.1.4.1.1.1",
     )
+    upload_host: str = "127.0.0.1"
+    upload_port: Port | None = None  # of the page that takes pictures; None = no page
+    upload_certificate: Path | None = None
+    upload_key: Path | None = None
+    upload_password_file: Path | None = None
+    upload_cameras: dict[Word, Camera] = {}
     status_host: str = "127.0.0.1"
     status_port: Port | None = None  # of the page for people on this machine; None = no page
 
@@ -111,6 +132,15 @@ class EdgeSettings(_Closed):
     case_seconds: float = Field(default=60.0, gt=0)
     memory_mb: int = Field(default=6144, ge=1024)
 
+    @field_validator("query_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        plain = parts.scheme in ("http", "https") and parts.hostname
+        if value is not None and (not plain or parts.query or parts.fragment or parts.username):
+            raise ValueError("an address such as https://pacs.example/dicom-web expected")
+        return value.rstrip("/") if value else None
+
     @field_validator("site_timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -124,7 +154,7 @@ class EdgeSettings(_Closed):
         parts = urlsplit(value)
         if not parts.hostname or parts.query or parts.username:
             raise ValueError("an address such as https://lockwatch.example expected")
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
             raise ValueError("https expected; http only to this machine")
         return value.rstrip("/")
 
@@ -142,6 +172,27 @@ class EdgeSettings(_Closed):
             raise ValueError("tls_key: expected together with tls_certificate")
         if self.tls_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_ca: expected only with tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _upload_guarded(self) -> Self:
+        if self.upload_certificate is not None and self.upload_key is None:
+            raise ValueError("upload_certificate: expected together with upload_key")
+        guards = self.upload_certificate, self.upload_password_file
+        if self.upload_host not in LOOPBACK and None in guards:
+            raise ValueError(
+                "upload_host: another address than this machine's own is expected only with "
+                "upload_certificate, upload_key and upload_password_file"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _secret_kept(self) -> Self:
+        if self.query_authorization_file is None:
+            return self
+        parts = urlsplit(self.query_url or "")
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            raise ValueError("query_authorization_file: expected only with an https query_url")
         return self
 
     @property

@@ -32,10 +32,22 @@ allowed_ae_titles = []            # who may send; at least one
 
 # commitment_peers = [{ host = "10.1.2.3", port = 104, ae = "CT1" }]  # who may ask for commitment
 # query_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # a PACS to ask for studies
+# query_retrieve = "get"          # or "move": then the PACS sends to host and port above
+# query_url = "https://pacs.example/dicom-web"  # or a DICOMweb service (QIDO-RS, WADO-RS)
+# query_ca = "hospital-ca.crt"    # who signed its certificate, if this system does not know them
+# query_authorization_file = "pacs-authorization"  # holds "Basic ..." or "Bearer ...", if it asks
 # query_minutes = 15.0            # how often
 # query_lookback_days = 3         # how late a study may reach the PACS
 # query_modalities = ["DX", "CR"]
 # query_sop_classes = ["1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1"]
+
+# upload_port = 8475              # a page where people upload DICOM files and JPEGs of cameras
+# upload_host = "127.0.0.1"       # for other machines: an address here, and the next three
+# upload_certificate = "edge.crt"
+# upload_key = "edge.key.pem"
+# upload_password_file = "upload-password"  # 20 characters or more; any user name
+# upload_cameras = { room1 = { kind = "fundus", manufacturer = "Maker", model = "F-1" } }
+#                                 kind: "fundus" or "skin"; software and serial may be added
 
 # --- Inference ----------------------------------------------------------------------------------
 # workers = 1                     # processes that run the chain

@@ -6,15 +6,13 @@ is refused is moved aside for a person to look at. Only the file header is read 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom.filereader import read_file_meta_info
-
+from app.edge.file_header import named
 from app.edge.journal import Journal, count
 from app.edge.logs import log
-from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, Receiver, Refused
+from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, OUT_OF_RESOURCES, Receiver, Refused
 
 REFUSED = "refused"
 
@@ -42,11 +40,12 @@ class Watched:
         try:
             if path.stat().st_size > self.largest_mb * MEGABYTE:
                 raise Refused(NOT_UNDERSTOOD, "too_large")
-            uid, sop_class, syntax = _named(path)
-            self.receiver.keep(path.read_bytes(), uid, sop_class, syntax)
+            raw = path.read_bytes()
+            self.receiver.keep(raw, *named(raw))
             path.unlink()
         except Refused as refused:
-            self._put_aside(path, refused.reason)
+            if refused.status != OUT_OF_RESOURCES:  # else it is still there next time
+                self._put_aside(path, refused.reason)
             return False
         except OSError as error:  # a full disk, a share that is gone: it is still there next time
             log.error("watched.not_taken", error=type(error).__name__)
@@ -54,8 +53,6 @@ class Watched:
         return True
 
     def _put_aside(self, path: Path, reason: str) -> None:
-        if reason == "disk_full":
-            return  # it is still there next time
         log.warning("watched.refused", reason=reason)
         self.journal.do(lambda db: count(db, "refused", reason))
         (self.folder / REFUSED).mkdir(exist_ok=True)
@@ -69,16 +66,3 @@ def _is_ours(path: Path) -> bool:
 def _state(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
-
-
-def _named(path: Path) -> tuple[str, str, str]:
-    """SOP Instance UID, SOP Class UID and transfer syntax, from the file header alone."""
-    try:
-        meta = read_file_meta_info(path)
-        read: Callable[[str], str] = lambda name: str(meta[name].value)  # noqa: E731
-        instance, sop_class = map(read, ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID"))
-        return instance, sop_class, read("TransferSyntaxUID")
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  whatever a damaged header does to the parser
-        raise Refused(NOT_UNDERSTOOD, "not_a_dicom_file") from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from app.central.alerts.ports import Alert, Digest, Escalation, Notice, RenderedMail
-from dashboards.mail.views import AlertView, alert_view, digest_view, notice_view, waiting_view
-=======
-from app.central.alerts.ports import Alert, Delivery, Digest, Escalation, RenderedMail
-from dashboards.mail.views import AlertView, alert_view, delivery_view, digest_view, waiting_view
->>>>>>> w-pages
+from app.central.alerts.ports import Alert, Delivery, Digest, Escalation, Notice, RenderedMail
+from dashboards.mail.views import (
+    AlertView,
+    alert_view,
+    delivery_view,
+    digest_view,
+    notice_view,
+    waiting_view,
+)
 from dashboards.templating import render
 
 
@@ -32,15 +34,13 @@ class MailRenderer:
             html=render("mail/digest.html", view=view),
         )
 
-<<<<<<< HEAD
     def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
         """Something to know that is no signal, in the same form."""
         return _letter(notice_view(notice, base_url))
-=======
+
     def report_mail(self, delivery: Delivery) -> RenderedMail:
         """An issued report: where it lies and what its bytes are; nothing is attached."""
         return _letter(delivery_view(delivery))
->>>>>>> w-pages
 
 
 def _view(alert: Alert) -> AlertView:

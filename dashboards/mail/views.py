@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-<<<<<<< HEAD
-from app.central.alerts.ports import Digest, Notice
-=======
-from app.central.alerts.ports import Delivery, Digest
->>>>>>> w-pages
+from app.central.alerts.ports import Delivery, Digest, Notice
 from app.contracts.signals import Signal
 from dashboards import wording
 from dashboards.pages.views import Fact
@@ -66,7 +62,6 @@ def waiting_view(view: AlertView, waited: timedelta) -> AlertView:
     )
 
 
-<<<<<<< HEAD
 def notice_view(notice: Notice, base_url: str) -> AlertView:
     """Something to know that is no signal, in the form of an alert."""
     return AlertView(
@@ -78,7 +73,9 @@ def notice_view(notice: Notice, base_url: str) -> AlertView:
         to_do=notice.to_do,
         link=f"{base_url.rstrip('/')}{notice.path}",
         footer=(wording.MAIL_WHY,),
-=======
+    )
+
+
 def delivery_view(delivery: Delivery) -> AlertView:
     """The words of the mail that tells of an issued report."""
     last = delivery.end - timedelta(1)
@@ -100,7 +97,6 @@ def delivery_view(delivery: Delivery) -> AlertView:
         to_do=wording.MAIL_REPORT_TO_DO,
         link=f"{delivery.base_url.rstrip('/')}/reports/{delivery.number}",
         footer=(wording.MAIL_REPORT_WHY.format(group=delivery.group),),
->>>>>>> w-pages
     )
 
 

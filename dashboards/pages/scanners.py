@@ -10,11 +10,7 @@ from sqlalchemy.orm import Session
 from app.central.errors import NotFound
 from app.central.fleet import service as fleet
 from app.central.fleet.service import SiteView
-<<<<<<< HEAD
-from app.central.surveillance.history import arrived_windows, history_of
-=======
 from app.central.surveillance.history import history_within
->>>>>>> w-pages
 from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, TimeLine
 from dashboards.evidence import Period
@@ -68,15 +64,6 @@ def site_links(site: SiteView, here: str) -> tuple[Link, ...]:
     )
 
 
-<<<<<<< HEAD
-def _history(session: Session, lock_digest: str, site_id: str, now: datetime) -> History:
-    windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
-    mine = [w for w in windows if w.site == site_id]
-    return history_of(fleet.layout_of(session, lock_digest), mine)
-
-
-=======
->>>>>>> w-pages
 def _charts(
     session: Session, lock_digest: str, history: History, site_id: str, today: date
 ) -> tuple[Chart, ...]:

@@ -163,7 +163,7 @@ class RunningEdge:
             "label_inbox": "labels",
             "case_seconds": 20,
         } | self.extra
-        text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        text = "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
         Path(self._settings).write_text(text)
 
 
@@ -171,6 +171,12 @@ def closes(balance: dict[str, int]) -> bool:
     """Whether every received case has exactly one end, or waits."""
     ends = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
     return balance["received"] == sum(balance[name] for name in ends)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(part)}' for name, part in value.items())} }}"
+    return json.dumps(value)
 
 
 def _children(pid: int) -> list[int]:

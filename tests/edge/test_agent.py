@@ -1,7 +1,14 @@
 from __future__ import annotations
 
-from tests.edge.running_edge import START, RunningEdge, closes
-from tests.edge.sender import a_chest, a_small_object, send
+from pathlib import Path
+
+import httpx
+
+from app.edge.upload import PROGRAM
+from tests.edge.peer_centre import PeerCentre
+from tests.edge.running_edge import START, RunningEdge, an_edge_runs, closes
+from tests.edge.sender import a_chest, a_small_object, as_bytes, send
+from tests.support.ports import a_free_port
 
 DAY = START.replace(tzinfo=None)
 
@@ -30,3 +37,17 @@ def test_an_object_that_cannot_be_analysed_fails_alone(edge: RunningEdge) -> Non
     assert closes(balance)
     assert balance["analysed"] + balance["abstained"] == 2
     assert edge.stop() == 0
+
+
+def test_what_is_uploaded_is_analysed_like_what_is_sent(
+    tmp_path: Path, bundle: Path, centre: PeerCentre
+) -> None:
+    port = a_free_port()
+    with an_edge_runs(tmp_path, bundle, centre, upload_port=port) as edge:
+        edge.ready()
+        files = {"file": ("a.dcm", as_bytes(a_chest(0, DAY)))}
+        answer = httpx.post(f"http://127.0.0.1:{port}/", files=files, headers={PROGRAM: "1"})
+        balance = edge.settled(1)
+
+    assert answer.status_code == 201
+    assert closes(balance) and balance["failed"] == balance["outside_limits"] == 0

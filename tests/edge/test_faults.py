@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -190,35 +191,39 @@ def test_the_centre_may_be_away_for_days_and_the_agent_restarted_meanwhile(
     assert len(edge.centre.windows) == status["windows"]["produced"]
 
 
-KILLS = 15
+KILLS = int(os.environ.get("LOCKWATCH_KILLS", "500"))
+OBJECTS_A_KILL = 8
 
 
-def test_fifteen_kills_count_every_object_once(
-    tmp_path: Path, bundle: Path, centre: PeerCentre
+@pytest.mark.parametrize("kills", [15, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_any_moment_count_every_object_once(
+    tmp_path: Path, bundle: Path, centre: PeerCentre, kills: int
 ) -> None:
     """A power cut at any moment: what was acknowledged is counted, and nothing twice."""
     rng = random.Random(11)
-    objects = [a_chest(seed, DAY) if seed % 3 == 0 else a_small_object() for seed in range(120)]
+    seeds = range(OBJECTS_A_KILL * kills)
+    objects = (a_chest(seed, DAY) if seed % 3 == 0 else a_small_object() for seed in seeds)
     stop = threading.Event()
     with an_edge_runs(tmp_path, bundle, centre) as edge:
         sender = threading.Thread(target=_push_all, args=(edge, objects, stop))
         sender.start()
-        for _ in range(KILLS):
-            time.sleep(rng.uniform(0.1, 3.0))
+        for kill in range(1, kills + 1):
+            # Every fifth life is long enough to analyse some.
+            time.sleep(rng.uniform(0.1, 3.0 if kill % 5 else 12.0))
             edge.kill()
             edge.start()
         sender.join()
-        balance = edge.settled(len(objects))
+        balance = edge.settled(len(seeds))
         edge.live(days=2)
 
-        assert balance["received"] == len(objects)
+        assert balance["received"] == len(seeds)
         assert closes(balance)
         assert list((edge.data / "spool").glob("*.dcm")) == []
         status = edge.status()
         assert status["windows"]["produced"] == len(centre.windows)
 
 
-def _push_all(edge: RunningEdge, objects: list[Dataset], stop: threading.Event) -> None:
+def _push_all(edge: RunningEdge, objects: Iterator[Dataset], stop: threading.Event) -> None:
     """Send until everything was acknowledged, as a modality does."""
     for one in objects:
         while not stop.is_set() and not _is_taken(edge.port, one):

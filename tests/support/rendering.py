@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from app.central.alerts.ports import Alert, Digest, Escalation, Notice, RenderedMail
-=======
 from collections.abc import Sequence
 
-from app.central.alerts.ports import Alert, Delivery, Digest, Escalation, RenderedMail
->>>>>>> w-pages
+from app.central.alerts.ports import Alert, Delivery, Digest, Escalation, Notice, RenderedMail
 from app.central.renderers import Renderers
 from app.central.reports.ports import DriftReport, RenderedReport
 from app.central.surveillance.evidence import Comparison
@@ -27,12 +23,10 @@ class InAFewWords:
         words = f"{escalation.alert.identifier} waits for {escalation.waited}"
         return RenderedMail(words, words, f"<p>{words}</p>")
 
-<<<<<<< HEAD
     def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
         words = f"{notice.subject} {base_url}{notice.path}"
         return RenderedMail(words, words, f"<p>{words}</p>")
 
-=======
     def report_mail(self, delivery: Delivery) -> RenderedMail:
         words = f"{delivery.number} for {delivery.group}"
         return RenderedMail(words, words, f"<p>{words}</p>")
@@ -40,7 +34,6 @@ class InAFewWords:
     def evidently_report(self, comparisons: Sequence[Comparison]) -> bytes:
         return f"<p>{len(comparisons)} compared</p>".encode()
 
->>>>>>> w-pages
     def drift_report(
         self, report: DriftReport, evidence: bytes, input_digest: str
     ) -> RenderedReport:

@@ -51,7 +51,6 @@ class Escalation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-<<<<<<< HEAD
 class Notice:
     """Something to know that is no signal. `facts`: name and value; `path`: of the page."""
 
@@ -61,7 +60,9 @@ class Notice:
     facts: tuple[tuple[str, str], ...]
     to_do: tuple[str, ...]
     path: str
-=======
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """An issued report, told to one group. `end` is exclusive; `supersedes` may be empty."""
 
@@ -75,7 +76,6 @@ class Delivery:
     supersedes: str
     pdf_digest: str
     base_url: str
->>>>>>> w-pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,9 @@ class Renderer(Protocol):
         """The mail about a signal that waits for somebody."""
         ...
 
-<<<<<<< HEAD
     def notice_mail(self, notice: Notice, base_url: str) -> RenderedMail:
         """The mail about something that is no signal."""
-=======
+
     def report_mail(self, delivery: Delivery) -> RenderedMail:
         """The mail that says a report was issued, and where it lies."""
->>>>>>> w-pages
         ...

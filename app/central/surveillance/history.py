@@ -115,7 +115,7 @@ def history_within(session: Session, lock_digest: str, *, upto: date, scope: str
     if scope is None:
         return assemble(session, lock_digest, upto=upto).history
     mine = [w for w in arrived_windows(session, lock_digest, upto=upto) if w.site == scope]
-    return history_of(layout_of(session, lock_digest), mine)
+    return history_of(fleet.layout_of(session, lock_digest), mine)
 
 
 def _decoded(
