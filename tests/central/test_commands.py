@@ -85,7 +85,7 @@ def test_an_installation_is_set_up_served_looked_after_and_stopped(
     installation: Installation,
 ) -> None:
     manifest = a_manifest()
-    content = manifest.model_dump(mode="json", by_alias=True)
+    content = json.loads(manifest.canonical)
     (installation.folder / "manifest.sig").write_bytes(seal(PAYLOAD_TYPE, content, [MANUFACTURER]))
 
     assert installation.run("init").startswith("receipt key ")

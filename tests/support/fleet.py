@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -74,7 +75,7 @@ class World:
                 session,
                 seal(
                     PAYLOAD_TYPE,
-                    self.manifest.model_dump(mode="json", by_alias=True),
+                    json.loads(self.manifest.canonical),
                     [MANUFACTURER],
                 ),
                 trusted=self.settings.manufacturer_keys,

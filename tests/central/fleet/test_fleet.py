@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -24,7 +25,7 @@ from tests.support.playing import a_day
 
 
 def envelope(manifest: Manifest, *keys: SigningKey) -> bytes:
-    content = manifest.model_dump(mode="json", by_alias=True)
+    content = json.loads(manifest.canonical)
     return seal(PAYLOAD_TYPE, content, keys or [MANUFACTURER])
 
 
