@@ -71,15 +71,29 @@ def overall(
     against: str,
 ) -> Iterator[Outcome]:
     """Criteria on the whole cohort; pairs are (before, after), `against` names the before."""
-    found, cleared = bound(classes, bins[1])
+    yield from guarantees(criteria, classes, bins[1], against)
+    before, after = (float(e.alerts_per_1000.value) for e in expected)
+    yield from change_size(criteria, thresholds, (before, after), against)
+
+
+def guarantees(
+    criteria: Criteria, classes: Classes, threshold_bin: int, against: str
+) -> Iterator[Outcome]:
+    """Exact bounds of sensitivity and specificity against the claims, less the margin."""
+    found, cleared = bound(classes, threshold_bin)
     least, lowest = (x - criteria.margin for x in (criteria.sensitivity, criteria.specificity))
     yield Outcome("sensitivity, lower 97.5 % bound", against, found, least, found >= least)
     yield Outcome("specificity, lower 97.5 % bound", against, cleared, lowest, cleared >= lowest)
+
+
+def change_size(
+    criteria: Criteria, thresholds: tuple[float, float], alerts: tuple[float, float], against: str
+) -> Iterator[Outcome]:
+    """How far the threshold and the alert rate may move; pairs are (before, after)."""
     step = abs(float(logit(thresholds[1]) - logit(thresholds[0])))
     most = criteria.largest_logit_step
     yield Outcome("threshold step on the logit scale", against, step, most, step <= most)
-    rates = [float(e.alerts_per_1000.value) for e in expected]
-    ratio = max(rates[1] / rates[0], rates[0] / rates[1])
+    ratio = max(alerts[1] / alerts[0], alerts[0] / alerts[1]) if min(alerts) > 0 else np.inf
     most = criteria.most_alerts_ratio
     yield Outcome("alert rate, ratio of change", against, ratio, most, ratio <= most)
 
@@ -99,7 +113,8 @@ def subgroups(
             lost = moved * (right if moved > 0 else n - right) / total
             limit = limits[name]
             yield Outcome(f"{name} lost", group.name, lost / n, limit, lost / n <= limit)
-            most = float(wilson(max(lost, 0.0), n).high)
+            # The same scores at a threshold that moved the other way: no case can be lost.
+            most = float(wilson(lost, n).high) if moved > 0 else 0.0
             limit += criteria.subgroup_excess
             yield Outcome(f"{name} lost, 97.5 % bound", group.name, most, limit, most < limit)
 

@@ -36,12 +36,13 @@ class Equivalent:
 def from_labels(fresh: Classes, target: float, floor: float) -> int:
     """Flagged-from bin guaranteed to keep sensitivity `target` on fresh labels of the new state.
 
-    The floor is met by the exact 97.5 % bound on the same labels.
+    A floor above 0 is met by the exact 97.5 % bound on the same labels.
     """
     chosen = int(bin_for_sensitivity(fresh, target))
     if chosen < 1:
         raise NotAssessable(f"no threshold keeps a sensitivity of {target} on the fresh labels")
-    require_claim(fresh, chosen, floor)
+    if floor > 0:
+        require_claim(fresh, chosen, floor)
     return chosen
 
 

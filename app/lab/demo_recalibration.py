@@ -22,6 +22,8 @@ from app.lab.demo_edges import DemoEdge
 from app.lab.demo_processes import DemoFailed
 
 STEPS = ("start_assessment", "confirm")
+# Of the rise in PPV: the whole of it lies outside the cleared envelope at three times the odds.
+GIVEN_BACK = 1 / 3
 # What 35 cases a day can show within weeks; a hospital of the usual size keeps the draft's limits.
 GATE = {"residual": 0.05, "relative_half_width": 0.25}
 Outcome = Literal["applied and rolled back", "refused", "incomplete"]
@@ -130,7 +132,8 @@ class ChangeControl:
         self._confirm(api, signal.id, analyst)
         known = api.get(f"/api/v1/signals/{signal.id}/recalibration")
         site = known["sites"][0]
-        target = float(site["before"]["ppv"]["value"])
+        was, now = (float(site[when]["ppv"]["value"]) for when in ("before", "now"))
+        target = now + GIVEN_BACK * (was - now)
         body = {"signal_id": signal.id, "held": "ppv", "target": target}
         made = api.post("/api/v1/recalibrations", body | _signed(analyst, REASONS["propose"]))
         reasons = made["document"]["reasons"]
@@ -199,7 +202,7 @@ class ChangeControl:
 REASONS = {
     "start_assessment": "The share of flagged patients at this site has risen; I take it.",
     "confirm": "More patients with the finding; images and reads are as they were.",
-    "propose": "Hold the predictive value that the site had before its patients changed.",
+    "propose": "Fewer missed positives, for a third of what the predictive value has gained.",
     "approve": "Inside the envelope; every acceptance criterion is met.",
     "release": "First and only site of this proposal.",
     "roll_back": "Demonstration of the way back: one signature.",

@@ -35,9 +35,17 @@ SCANNER = (
 CONFIRM = "A person has to confirm the signal before anything can be proposed on it."
 
 
+POLICIES = {
+    "prevalence": ("ppv", "alert_rate", "net_benefit", "sensitivity", "specificity"),
+    "scanner": ("sensitivity",),
+}
+OFFERED = {"prevalence": "ppv", "scanner": "sensitivity"}  # its value before, as the target
+
+
 @dataclass(frozen=True, slots=True)
 class ProspectsView:
-    """`policies` is empty where the person may propose nothing. `target`: PPV before the change."""
+    """`policies` is empty where the person may propose nothing; `target` is what was held before.
+    `scanner_classes`: for one of which an equivalent threshold may be proposed."""
 
     title: str
     crumb: Link
@@ -46,6 +54,7 @@ class ProspectsView:
     grids: tuple[Grid, ...]
     policies: tuple[str, ...]
     target: str
+    scanner_classes: tuple[str, ...] = ()
 
 
 @router.get("/signals/{signal_id}/recalibration")
@@ -77,8 +86,9 @@ def _found(one: SignalView, found: Prospects, person: Person) -> ProspectsView:
         one,
         sentences,
         (*(refused if reasons else ()), *(_figures(site) for site in found.sites)),
-        ("ppv", "alert_rate", "net_benefit", "sensitivity", "specificity") if may else (),
-        f"{found.sites[0].before['ppv']['value']:.3f}",
+        POLICIES[found.route] if may else (),
+        f"{found.sites[0].before[OFFERED.get(found.route, 'ppv')]['value']:.3f}",
+        found.scanner_classes if found.route == "scanner" else (),
     )
 
 
@@ -100,6 +110,7 @@ def _view(
     grids: tuple[Grid, ...] = (),
     policies: tuple[str, ...] = (),
     target: str = "",
+    scanner_classes: tuple[str, ...] = (),
 ) -> ProspectsView:
     return ProspectsView(
         f"Recalibration on {one.id}?",
@@ -109,4 +120,5 @@ def _view(
         grids,
         policies,
         target,
+        scanner_classes,
     )

@@ -16,6 +16,7 @@ from app.central.database import DbSession
 from app.central.errors import NotFound, Unusable
 from app.central.recalibration import holdouts, releases, service, watch
 from app.central.recalibration import proposal as proposals
+from app.central.recalibration.equivalent import Asked
 from app.central.recalibration.models import ProposalAction, ProposalState
 from app.central.recalibration.service import ProposalView
 from app.central.recalibration.watch import PostChange
@@ -167,7 +168,8 @@ def propose(
     made: list[str] = []
 
     def run(signer: Signer) -> None:
-        asked = proposals.Request("M1", _policy(fields))
+        wanted = _equivalence(fields)
+        asked = proposals.Request("M2" if wanted else "M1", _policy(fields), wanted)
         found = service.propose(
             session,
             fields.get("signal", ""),
@@ -183,6 +185,16 @@ def propose(
         return RedirectResponse(f"{HERE}/{made[0]}", SEE_OTHER)
     view = list_view(session, person, now, errors)
     return page(session, person, HERE, "recalibrations.html", view, 422)
+
+
+def _equivalence(fields: dict[str, str]) -> Asked | None:
+    """The class of scanners that the form names, if it names one."""
+    name, method = fields.get("scanner_class", ""), fields.get("method", "labels")
+    if not name:
+        return None
+    if method not in ("labels", "alignment"):
+        raise Unusable("method: labels or alignment expected")
+    return Asked(name, "labels" if method == "labels" else "alignment")
 
 
 def _policy(fields: dict[str, str]) -> Policy:

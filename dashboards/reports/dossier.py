@@ -5,7 +5,7 @@ Everything comes from the frozen document, its signatures and its releases; noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.central.plain import plain
@@ -84,9 +84,21 @@ def cover(view: ProposalView) -> tuple[Fact, ...]:
         Fact("Sites", ", ".join(view.sites)),
         Fact("Signal", view.signal_id, href=f"/signals/{view.signal_id}"),
         Fact("Policy", policy(d["policy"])),
+        *(_equivalence(d) if d.get("equivalence") else ()),
         Fact("Plan", f"sha256 {d['plan']['digest']}", True),
         Fact("Record", f"sha256 {view.digest}", True),
     )
+
+
+def _equivalence(document: Mapping[str, Any]) -> Iterator[Fact]:
+    """For which class of scanners, and what the equivalent threshold rests on."""
+    wanted, found = document["equivalence"], document.get("equivalent", {})
+    yield Fact("Equivalent threshold for", f"{wanted['scanner_class']}, by {wanted['method']}")
+    if "holdout" in found:
+        yield Fact("Fresh labels", f"{found['holdout']}, sha256 {found['holdout_digest']}", True)
+    if "equivalent" in found:
+        yield Fact("Equivalent threshold", interval(found["equivalent"]))
+        yield Fact("Prevalence by", f"{found['prevalence_from']}: {interval(found['prevalence'])}")
 
 
 def policy(asked: Mapping[str, Any]) -> str:
@@ -120,7 +132,7 @@ def consequence_grid(view: ProposalView) -> Grid:
     """Every figure at the original, the last and the new operating point."""
     found = view.document.get("consequences", {})
     rows = tuple(
-        (text, *(interval(c[name]) for c in found.values())) for name, text in FIGURES.items()
+        (text, *(interval(c.get(name)) for c in found.values())) for name, text in FIGURES.items()
     )
     columns = ("Expected at the present prevalence", *found)
     return Grid("Before and after, with 95 % intervals", columns, rows if found else ())
@@ -197,7 +209,10 @@ def release_grid(view: ProposalView) -> Grid:
             r.id,
             r.site_id,
             "roll-back" if r.is_rollback else "release",
-            ", ".join(f"{t.stage} ≥ {t.value:.4g}" for t in r.thresholds),
+            ", ".join(
+                f"{t.stage} {t.scanner_class} ≥ {t.value:.4g}".replace("  ", " ")
+                for t in r.thresholds
+            ),
             filters.instant(r.effective_from),
             r.rollback_to,
             r.printed_name,
@@ -229,12 +244,15 @@ def notice(view: ProposalView, release: ReleaseView) -> str:
     """What the users of one site are told."""
     d = view.document
     figures = d["consequences"]["original" if release.is_rollback else "new"]
-    threshold = ", ".join(f"{t.value:.4g}" for t in release.thresholds)
+    threshold = ", ".join(
+        f"{t.value:.4g}{f' ({t.scanner_class})' if t.scanner_class else ''}"
+        for t in release.thresholds
+    )
     return (
         f"{release.site_id}, from {filters.instant(release.effective_from)}: {d['plan']['notice']} "
         f"{d['device']} {d['version']} flags from {threshold} on (operating point {release.id}). "
-        f"Expected at your prevalence: sensitivity {interval(figures['sensitivity'])}, PPV "
-        f"{interval(figures['ppv'])}, {interval(figures['alerts_per_1000'])} alerts per 1,000 "
+        f"Expected at your prevalence: sensitivity {interval(figures.get('sensitivity'))}, PPV "
+        f"{interval(figures.get('ppv'))}, {interval(figures['alerts_per_1000'])} alerts per 1,000 "
         f"cases. To go back: operating point {release.rollback_to}."
     )
 

@@ -68,7 +68,8 @@ def _expected(view: ProposalView, release: ReleaseView) -> Grid:
     last = found.get(f"last at {release.site_id}", found["original"])
     before, after = (found["new"], last) if release.is_rollback else (last, found["new"])
     rows = tuple(
-        (text, interval(before[name]), interval(after[name])) for name, text in FIGURES.items()
+        (text, interval(before.get(name)), interval(after.get(name)))
+        for name, text in FIGURES.items()
     )
     columns = ("At the present prevalence of your site", "until now", "from then on")
     return Grid("Expected, with 95 % intervals", columns, rows)

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fleet = Fleet(volume=50.0, reference_days=40, monitored_days=25, drifts=drifts)
         write(path, fleet, 4, f"{name}.csv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "READ_MARGIN", 4.0)  # readers who hardly ever err
+        patch.setattr(simulate, "READ_MARGIN", 2.5)  # readers who hardly ever err
         write(path, fleet, 4, "clear.csv")
     return path
 

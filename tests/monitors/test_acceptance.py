@@ -46,13 +46,22 @@ def test_nothing_fails_where_nothing_moves() -> None:
         (CRITERIA, 1, 0.125, {"specificity, lower 97.5 % bound", "specificity lost"}),
         (CRITERIA, 2, 0.9, {"threshold step on the logit scale"}),
         (replace(CRITERIA, most_alerts_ratio=1.1), 3, 0.3, {"alert rate, ratio of change"}),
-        (replace(CRITERIA, subgroup_excess=-0.04), 2, 0.25, {"sensitivity lost, 97.5 % bound"}),
+        (replace(CRITERIA, subgroup_excess=-0.04), 3, 0.5, {"sensitivity lost, 97.5 % bound"}),
     ],
 )
 def test_each_criterion_can_fail(
     criteria: Criteria, new_bin: int, value: float, expected: set[str]
 ) -> None:
     assert expected <= failed(criteria, new_bin, value)
+
+
+def test_a_lower_threshold_loses_no_positive_however_small_the_group() -> None:
+    few = Group("few", 3, 2, 3, 3)
+
+    lost = {o.criterion: o.figure for o in subgroups(CRITERIA, CLASSES, (2, 1), (few,))}
+
+    assert lost["sensitivity lost, 97.5 % bound"] == 0
+    assert lost["specificity lost, 97.5 % bound"] > 0.5
 
 
 def test_a_sub_group_moves_in_proportion_and_is_bounded_over_every_other_way() -> None:

@@ -40,6 +40,7 @@ class Modification(_Closed):
 
     id: str = Field(pattern=r"^M[0-9]{1,3}$")
     title: str = Field(min_length=1, max_length=200)
+    kind: Literal["policy", "equivalence"] = "policy"
     policies: tuple[Held, ...] = Field(min_length=1)
     bounds: tuple[Bounds, ...] = Field(min_length=1)
     triggers: tuple[str, ...] = Field(min_length=1)
@@ -91,7 +92,7 @@ def default_document(manifest: Manifest) -> PlanDocument:
         title="Operating-point change control",
         version=1,
         authorisation="not authorised: a change under this plan is a recommendation",
-        modifications=(threshold,),
+        modifications=(threshold, _equivalence(threshold)),
         criteria=Criteria(
             sensitivity=found,
             specificity=max(right - TRADED, 0.05),
@@ -99,6 +100,25 @@ def default_document(manifest: Manifest) -> PlanDocument:
         ),
         notice="The operating point of the device was changed for your site within its cleared "
         "bounds. The device's scores and its software are the same.",
+    )
+
+
+def _equivalence(of: Modification) -> Modification:
+    """The second modification of the default plan: a threshold for one class of scanners."""
+    return of.model_copy(
+        update={
+            "id": "M2",
+            "title": "Equivalent threshold of a scanner class after a scanner shift",
+            "kind": "equivalence",
+            "policies": ("sensitivity",),
+            "triggers": ("a confirmed signal with cause scanner alone",),
+            "data_management": "A freshly labelled holdout with that class of scanners; or its "
+            "scores since the change, with a prevalence known from scanners that did not change "
+            "or from audit labels. No raw data leave a hospital.",
+            "performance_evaluation": "Exact bounds on the fresh labels; without labels the "
+            "interval of the equivalent threshold; the size of the change.",
+            "impact": "The class of scanners is flagged as before its shift; scores do not change.",
+        }
     )
 
 

@@ -11,10 +11,20 @@ from typing import Any
 
 from app.central.errors import Unusable
 from app.central.plain import plain
+from app.central.recalibration import equivalent
 from app.central.recalibration.cohort import bin_of, groups_of, weights_digest
 from app.central.recalibration.drift import Drift
+from app.central.recalibration.equivalent import Asked
+from app.central.recalibration.holdouts import HoldoutView
 from app.central.recalibration.plans import Modification, PlanDocument
-from app.contracts.change_control import InUse, PointRefused, bounds_of, check_thresholds, cleared
+from app.contracts.change_control import (
+    InUse,
+    PointRefused,
+    bounds_of,
+    check_thresholds,
+    cleared,
+    thresholds_for,
+)
 from app.contracts.manifest import Manifest, Threshold
 from monitors.acceptance import Outcome, after, overall, subgroups
 from monitors.errors import NotAssessable
@@ -38,11 +48,13 @@ class Request:
 
     modification: str
     policy: Policy
+    equivalence: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a proposal is computed from. `last`: the newest operating point of each site."""
+    """What a proposal is computed from. `last`: the newest operating point of each site;
+    `holdouts`: freshly labelled ones of this device version, newest first."""
 
     manifest: Manifest
     classes: Classes
@@ -51,17 +63,20 @@ class Basis:
     drift: Drift
     last: dict[str, InUse]
     audit_head: str
+    holdouts: tuple[HoldoutView, ...] = ()
 
 
 def document(basis: Basis, asked: Request) -> dict[str, Any]:
     """The whole record; `state` says refused, failed or submitted."""
     made = _opening(basis, asked)
-    reasons = list(basis.drift.verdict.reasons)
-    if basis.drift.verdict.route == "scanner":
-        reasons = [NO_REMAPPING]
+    route, reasons = basis.drift.verdict.route, list(basis.drift.verdict.reasons)
+    if not reasons and (route == "scanner") != (asked.equivalence is not None):
+        reasons = [NO_REMAPPING if route == "scanner" else NOT_A_SCANNER]
     if reasons:
         return made | {"state": "refused", "reasons": plain(reasons)}
     try:
+        if asked.equivalence is not None:
+            return made | _equivalent(basis, asked, asked.equivalence)
         threshold = _new_threshold(basis, asked)
         _inside(basis, asked, threshold)
     except (NotAssessable, PointRefused, Unusable) as refused:
@@ -72,8 +87,14 @@ def document(basis: Basis, asked: Request) -> dict[str, Any]:
 NO_REMAPPING = Reason(
     "scanner",
     "a scanner shift: scores are never remapped",
-    "an equivalent threshold from fresh labels of this scanner, or label-free alignment with a "
-    "prevalence known from labels, both off line, and a plan that names the scanner class",
+    "a proposal of an equivalent threshold for the class of scanners: from a freshly labelled "
+    "holdout, or by alignment at a prevalence known from elsewhere",
+)
+
+NOT_A_SCANNER = Reason(
+    "not_a_scanner_shift",
+    "an equivalent threshold answers a scanner shift alone",
+    "a policy, which answers a shift of prevalence",
 )
 
 
@@ -103,6 +124,7 @@ def _opening(basis: Basis, asked: Request) -> dict[str, Any]:
         "signal": {"id": drift.signal.id, "digest": drift.signal.digest, "causes": list(e.named)},
         "plan": _plan(basis, asked),
         "policy": plain(asked.policy),
+        "equivalence": plain(asked.equivalence) if asked.equivalence else None,
         "prevalence": _prevalence(basis),
         "gate": {
             "route": drift.verdict.route,
@@ -176,6 +198,8 @@ def _modification(plan: PlanDocument, asked: Request) -> Modification:
     found = next((m for m in plan.modifications if m.id == asked.modification), None)
     if found is None or asked.policy.held not in found.policies:
         raise Unusable(f"{asked.modification}: the plan allows no policy on {asked.policy.held}")
+    if (found.kind == "equivalence") != (asked.equivalence is not None):
+        raise Unusable(f"{asked.modification}: a modification of another kind expected")
     return found
 
 
@@ -192,10 +216,16 @@ def _new_threshold(basis: Basis, asked: Request) -> Threshold:
 
 def _inside(basis: Basis, asked: Request, new: Threshold) -> None:
     """Inside the envelope, inside the plan's own bounds, and not too far in one step."""
-    check_thresholds((new,), basis.manifest)
-    own = [b for b in _modification(basis.plan, asked).bounds if b.stage == new.stage]
-    bounds = [bounds_of(basis.manifest, (new.stage, "")), *own]
-    old = [t.value for p in basis.last.values() for t in p.thresholds if t.stage == new.stage]
+    general = () if not new.scanner_class else cleared(basis.manifest).thresholds
+    check_thresholds((new, *general), basis.manifest)
+    mine = {new.scanner_class, ""}
+    own = [
+        b
+        for b in _modification(basis.plan, asked).bounds
+        if b.stage == new.stage and b.scanner_class in mine
+    ]
+    bounds = [bounds_of(basis.manifest, (new.stage, new.scanner_class)), *own]
+    old = [thresholds_for(p.thresholds, new.scanner_class)[new.stage] for p in basis.last.values()]
     for b in bounds:
         if not b.lowest <= new.value <= b.highest:
             raise PointRefused(
@@ -228,6 +258,42 @@ def _change(basis: Basis, new: Threshold) -> dict[str, Any]:
         },
         "scanners": _scanners(basis, original, new),
         "subgroups": _subgroups(basis, original, new),
+        "acceptance": plain(outcomes),
+    }
+
+
+def _equivalent(basis: Basis, asked: Request, wanted: Asked) -> dict[str, Any]:
+    """The same for one class of scanners, on its own cases."""
+    _modification(basis.plan, asked)
+    original, effect = cleared(basis.manifest).thresholds[0], basis.plan.design_effect
+    found = equivalent.find(
+        wanted,
+        basis.manifest,
+        basis.classes,
+        basis.drift,
+        basis.plan.gate,
+        target=asked.policy.target,
+        floor=asked.policy.floor,
+        old=original,
+        holdouts=basis.holdouts,
+        design_effect=effect,
+    )
+    _inside(basis, asked, found.threshold)
+    figures_ = equivalent.consequences(found, basis.manifest, original, effect)
+    criteria = basis.plan.criteria
+    outcomes = list(equivalent.outcomes(criteria, found, basis.manifest, original, figures_))
+    return {
+        "state": "submitted" if all(o.met for o in outcomes) else "failed",
+        "reasons": [],
+        "thresholds": {
+            "original": original.model_dump(),
+            "last": {site: plain(p.thresholds) for site, p in basis.last.items()},
+            "new": found.threshold.model_dump(),
+        },
+        "equivalent": found.evidence,
+        "consequences": figures_,
+        "scanners": [],
+        "subgroups": [],
         "acceptance": plain(outcomes),
     }
 

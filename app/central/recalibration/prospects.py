@@ -16,6 +16,7 @@ from app.central.fleet import service as fleet
 from app.central.recalibration import plans, releases
 from app.central.recalibration.cohort import bin_of, classes_of
 from app.central.recalibration.drift import Drift, read_drift
+from app.central.recalibration.equivalent import classes_in
 from app.central.recalibration.plans import PlanDocument
 from app.central.recalibration.proposal import figures
 from app.central.surveillance import service as surveillance
@@ -50,6 +51,7 @@ class Prospects:
     prevalence: float
     prevalence_low: float
     prevalence_high: float
+    scanner_classes: tuple[str, ...]  # of the affected sites
 
 
 def prospects(
@@ -75,6 +77,7 @@ def prospects(
         float(found.value),
         float(found.low),
         float(found.high),
+        classes_in(drift),
     )
 
 

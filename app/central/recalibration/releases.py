@@ -64,7 +64,8 @@ def release(
     manifest = fleet.manifest_of(fleet.get_device_version(session, proposal.lock_digest))
     before = in_use(session, manifest, site_id)
     new = Threshold.model_validate(document["thresholds"]["new"])
-    others = [t for t in before.thresholds if (t.stage, t.scanner_class) != (new.stage, "")]
+    mine = new.stage, new.scanner_class
+    others = [t for t in before.thresholds if (t.stage, t.scanner_class) != mine]
     return _issue(
         session,
         proposal,

@@ -13,6 +13,7 @@ from app.central.plain import plain
 from app.central.problems import problems
 from app.central.recalibration import holdouts, plans, prospects, releases, service, watch
 from app.central.recalibration import proposal as proposals
+from app.central.recalibration.equivalent import Asked
 from app.central.recalibration.holdouts import HoldoutDue, HoldoutView
 from app.central.recalibration.plans import PlanDocument
 from app.central.recalibration.prospects import Prospects
@@ -84,7 +85,9 @@ def propose(
     body: NewProposal, request: Request, session: DbSession, person: Assessor, now: Now
 ) -> ProposalView:
     """Run the plan; refused and failed outcomes are recorded as well."""
-    asked = proposals.Request(body.modification, Policy(body.held, body.target, body.floor))
+    policy = Policy(body.held, body.target, body.floor)
+    wanted = Asked(body.scanner_class, body.method) if body.scanner_class else None
+    asked = proposals.Request(body.modification, policy, wanted)
     return service.propose(
         session,
         body.signal_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -22,13 +23,15 @@ class Signed(BaseModel):
 
 
 class NewProposal(Signed):
-    """Run the plan on a confirmed signal."""
+    """Run the plan on a confirmed signal; with a scanner class, for its equivalent threshold."""
 
     signal_id: str = Field(max_length=32)
     modification: str = Field(default="M1", max_length=8)
     held: Held
     target: float = Field(gt=0, lt=1)
     floor: float = Field(default=0.0, ge=0, lt=1)
+    scanner_class: str = Field(default="", max_length=130)
+    method: Literal["labels", "alignment"] = "labels"
 
 
 class ProposalDecisionIn(Signed):

@@ -15,7 +15,7 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
-from app.central.recalibration import plans, releases, repository, watch
+from app.central.recalibration import holdouts, plans, releases, repository, watch
 from app.central.recalibration.cohort import classes_of
 from app.central.recalibration.drift import read_drift, require_confirmed
 from app.central.recalibration.models import (
@@ -104,7 +104,9 @@ def propose(
     except NotAssessable as error:
         raise Unusable(f"nothing can be proposed: {error}") from error
     last = {s: releases.in_use(session, manifest, s) for s in drift.sites}
-    basis = Basis(manifest, classes, plan, plan_digest, drift, last, audit.head(session))
+    fresh = holdouts.evaluations(session, signal.lock_digest)
+    head = audit.head(session)
+    basis = Basis(manifest, classes, plan, plan_digest, drift, last, head, fresh)
     content = document(basis, asked)
     stored = Proposal(
         id=next_number(session, Proposal.id, "RC"),

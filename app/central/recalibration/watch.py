@@ -22,6 +22,7 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound
 from app.central.plain import plain
 from app.central.recalibration import repository
+from app.central.recalibration.equivalent import class_of
 from app.central.recalibration.models import PointRelease, PostChangeComparison
 from app.central.recalibration.telling import Tell
 from app.central.surveillance.history import assemble
@@ -148,10 +149,10 @@ def _notice(release: PointRelease, found: PostChange) -> Notice:
 def _look(session: Session, release: PointRelease, today: date) -> PostChange:
     proposal = repository.find_proposal(session, release.proposal_id)
     assert proposal is not None
-    expected, planned = _promised(proposal.document)
+    expected, planned, only = _promised(proposal.document)
     ends = float(expected["low"]), float(expected["high"])
     until = _superseded(session, release)
-    days, n, flagged = _since(session, release, today, until)
+    days, n, flagged = _since(session, release, today, until, only)
     reached = int(np.searchsorted(np.cumsum(n), planned)) if n.size else 0
     if reached >= n.size:
         state = WAITING if until is None else ENDED
@@ -172,10 +173,12 @@ def _look(session: Session, release: PointRelease, today: date) -> PostChange:
     )
 
 
-def _promised(document: bytes) -> tuple[dict[str, Any], int]:
+def _promised(document: bytes) -> tuple[dict[str, Any], int, str]:
+    """Alerts expected, of how many cases, and of which class of scanners ("" = all)."""
     found = json.loads(document)
     alerts: dict[str, Any] = found["consequences"]["new"]["alerts_per_1000"]
-    return alerts, int(found["plan"]["post_change_cases"])
+    only = str(found["thresholds"]["new"]["scanner_class"])
+    return alerts, int(found["plan"]["post_change_cases"]), only
 
 
 def _superseded(session: Session, release: PointRelease) -> date | None:
@@ -188,11 +191,14 @@ def _superseded(session: Session, release: PointRelease) -> date | None:
 
 
 def _since(
-    session: Session, release: PointRelease, today: date, until: date | None
+    session: Session, release: PointRelease, today: date, until: date | None, only: str
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Days, cases and flagged of the site: whole days from after the change to the next one."""
     history: History = assemble(session, release.lock_digest, upto=today).history
-    mine = np.array([s.site == release.site_id for s in history.strata], dtype=bool)
+    mine = np.array(
+        [s.site == release.site_id and (not only or class_of(s) == only) for s in history.strata],
+        dtype=bool,
+    )
     inside = mine[history.cases.stratum] if history.cases.stratum.size else np.zeros(0, bool)
     inside &= history.cases.start > release.effective_from.date().toordinal()
     if until is not None:

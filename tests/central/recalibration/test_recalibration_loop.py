@@ -36,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*sRGB2014.icc:ResourceWarning")
 
 NEGATIVE, POSITIVE = np.array([0.72, 0.16, 0.09, 0.03]), np.array([0.02, 0.08, 0.30, 0.60])
 EDGES = [0.0, 0.125, 0.25, 0.5, 1.0]
+Classes = tuple[np.ndarray, np.ndarray]
 CHANGE, UNTIL = date(2026, 2, 20), date(2026, 2, 14)
 REASON = "the prevalence of the site has risen"
 
@@ -156,8 +157,14 @@ def _silent(*_: object) -> None:
     """Nobody is told."""
 
 
-def _day(rng: np.random.Generator, n: int, pi: float, threshold: float = 0.25) -> Cases:
-    q = (1 - pi) * NEGATIVE + pi * POSITIVE
+def _day(
+    rng: np.random.Generator,
+    n: int,
+    pi: float,
+    threshold: float = 0.25,
+    classes: Classes = (NEGATIVE, POSITIVE),
+) -> Cases:
+    q = (1 - pi) * classes[0] + pi * classes[1]
     bins = np.repeat(np.arange(4), np.rint(q * n).astype(int))
     n = len(bins)
     scores = np.array([(a + b) / 2 for a, b in pairwise(EDGES)])[bins]
@@ -170,19 +177,30 @@ def _day(rng: np.random.Generator, n: int, pi: float, threshold: float = 0.25) -
     )
 
 
-def _labels(edge: FakeEdge, pi: float) -> Table:
+def _labels(edge: FakeEdge, pi: float, classes: Classes = (NEGATIVE, POSITIVE)) -> Table:
     """An audit week of 60 reads in every merged bin, as the scores say."""
     schema = edge.world.schema
     row = np.zeros((1, schema.width(schema.label_columns)), dtype=np.int64)
     merged = [[0, 1], [2], [3]]
     for g, bins in enumerate(merged):
-        ill, well = pi * POSITIVE[bins].sum(), (1 - pi) * NEGATIVE[bins].sum()
+        ill, well = pi * classes[1][bins].sum(), (1 - pi) * classes[0][bins].sum()
         row[0, g], row[0, 3 + g] = 60, round(60 * ill / (ill + well))
     return Table((("2026-02-23", "random_audit", "readers-1", "policy-1"),), row)
 
 
 @pytest.fixture
 def loop(tmp_path: Path, connection: Connection, simulated_clock: Clock) -> Loop:
+    return a_loop(tmp_path, connection, simulated_clock, 0.25)
+
+
+def a_loop(
+    tmp_path: Path,
+    connection: Connection,
+    simulated_clock: Clock,
+    prevalence: float,
+    classes: Classes = (NEGATIVE, POSITIVE),
+) -> Loop:
+    """Five weeks of one site that changes to these, with an approved reference and a plan."""
     world = World(tmp_path, connection, manifest=a_device())
     simulated_clock.set(clock.now().replace(month=1, day=1, hour=12))
     edge = world.an_edge()
@@ -192,9 +210,11 @@ def loop(tmp_path: Path, connection: Connection, simulated_clock: Clock) -> Loop
         simulated_clock.set(
             clock.now().replace(month=day.month, day=day.day, hour=3) + timedelta(days=1)
         )
-        cases = _day(rng, 200, 0.25 if day >= CHANGE else 0.10)
+        changed = day >= CHANGE
+        cases = _day(rng, 200, prevalence, classes=classes) if changed else _day(rng, 200, 0.10)
         assert edge.send(edge.window(day, cases=cases)).status_code == 200
-    sent = edge.send(edge.window(CHANGE, tables={"labels": _labels(edge, 0.25)}, stream="labels"))
+    tables = {"labels": _labels(edge, prevalence, classes)}
+    sent = edge.send(edge.window(CHANGE, tables=tables, stream="labels"))
     assert sent.status_code == 200, sent.text
     simulated_clock.set(clock.now() + timedelta(days=3))
     with world.sessions.begin() as session:
