@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -28,8 +29,9 @@ from app.device.archive import inspect_program
 from app.device.bundle import MANIFEST, SIGNATURE, Bundle, BundleRefused
 from app.errors import ContractError
 
-# What runs the chain in a hospital.
-RUNTIME = ("lockwatch", "numpy", "scipy", "torch", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")
+# What runs the chain in a hospital: this distribution, with what this extra of it brings along.
+RUNTIME, EXTRA = "lockwatch", "edge"
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;(.*))?")
 
 
 def packed_arrays(**arrays: npt.NDArray[Any]) -> bytes:
@@ -113,9 +115,35 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def components() -> tuple[Component, ...]:
-    """The software bill of materials of the runtime, as CycloneDX components."""
+    """The software bill of materials of the runtime, as CycloneDX components: every distribution
+    that is needed, directly or by another, and is installed here."""
     return tuple(
         Component(name=name, version=version, purl=f"pkg:pypi/{name}@{version}")
-        for name in RUNTIME
+        for name in sorted(_needed())
         for version in [metadata.version(name).partition("+")[0]]
     )
+
+
+def _needed() -> set[str]:
+    """Normalised names (PEP 503). What another platform would need is not installed here."""
+    found, ahead = set[str](), [RUNTIME]
+    while ahead:
+        name = re.sub(r"[-_.]+", "-", ahead.pop()).lower()
+        if name in found:
+            continue
+        try:
+            requirements = metadata.requires(name) or ()
+        except metadata.PackageNotFoundError:
+            continue
+        found.add(name)
+        ahead += [r for text in requirements for r in _required(name, text)]
+    return found
+
+
+def _required(name: str, requirement: str) -> list[str]:
+    """The distribution that `name` requires here; extras count only for our own."""
+    match = _REQUIREMENT.match(requirement)
+    assert match is not None
+    extra = re.search(r"extra *== *['\"]([^'\"]+)", match[2] or "")
+    wanted = extra is None or (name == RUNTIME and extra[1] == EXTRA)
+    return [match[1]] if wanted else []

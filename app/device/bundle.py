@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.contracts.manifest import PAYLOAD_TYPE, FileEntry, Manifest, parse_manifest
+from app.contracts.manifest import PAYLOAD_TYPE, FileEntry, Manifest, Stage, parse_manifest
 from app.contracts.signing import ENVELOPE_LIMIT, open_sealed
 from app.device.archive import inspect_program
 from app.errors import AppError, SignatureRefused
@@ -144,6 +144,7 @@ def _check_meaning(manifest: Manifest) -> None:
     names = [stage.name for stage in manifest.stages]
     if len(set(names)) != len(names):
         raise BundleRefused("stages", "two stages have the same name")
+    _check_wiring(manifest.stages)
     if not set(edges) <= set(names):
         raise BundleRefused("schema", "the schema counts scores of a stage that does not exist")
     if manifest.default_operating_point not in {p.id for p in manifest.operating_points}:
@@ -161,6 +162,23 @@ def _check_meaning(manifest: Manifest) -> None:
         manifest.schema_.layout()
     except DesignError as error:
         raise BundleRefused("schema", f"the schema contradicts itself: {error}") from error
+
+
+def _check_wiring(stages: Sequence[Stage]) -> None:
+    """Every stage takes what stands there before it, and nothing is named twice."""
+    given = {"image"}
+    for stage in stages:
+        missing = sorted(set(stage.inputs) - given)
+        if missing:
+            raise BundleRefused(
+                "stages", f"stage {stage.name}: nothing before it gives {missing[0]}"
+            )
+        repeated = [
+            name for name in stage.outputs if name in given or stage.outputs.count(name) > 1
+        ]
+        if repeated:
+            raise BundleRefused("stages", f"stage {stage.name}: {repeated[0]} is given twice")
+        given |= set(stage.outputs)
 
 
 def _check_agent(manifest: Manifest) -> None:

@@ -75,8 +75,7 @@ class Pipeline:
         """Read canonical images (n, r, c), photographs (n, r, c, 3) or clips (n, f, r, c)."""
         named = {"image": self._tensor(pixels)}
         for stage in self._stages:
-            inputs = [_named(named, name, stage) for name in stage.inputs]
-            found = self._programs[stage.name](*inputs)
+            found = self._programs[stage.name](*(named[name] for name in stage.inputs))
             named |= dict(zip(stage.outputs, found, strict=True))
         outputs = {
             name: self._by_case(values, len(pixels))
@@ -117,9 +116,3 @@ def measured(outputs: Mapping[str, FloatArray], spacing_mm: float) -> dict[str, 
         ventricle.NAME: np.array([c.ejection_fraction for c in cycles]),
         "frames": np.array([[c.diastole, c.systole] for c in cycles], dtype=np.float64),
     }
-
-
-def _named(named: Mapping[str, torch.Tensor], name: str, stage: Stage) -> torch.Tensor:
-    if name not in named:
-        raise BundleRefused("stages", f"stage {stage.name}: nothing before it gives {name}")
-    return named[name]

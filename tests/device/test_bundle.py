@@ -340,6 +340,23 @@ def test_arrays_that_would_fill_the_memory_are_refused(
             )},
             "two stages have the same name",
         ),
+        (
+            {"stages": (
+                Stage(name="classifier", kind="classifier", inputs=("image", "lungs")),
+            )},
+            "stage classifier: nothing before it gives lungs",
+        ),
+        (
+            {"stages": (
+                Stage(name="lungs", kind="segmenter", inputs=("image",), outputs=("lungs",)),
+                Stage(name="classifier", kind="classifier", outputs=("lungs",)),
+            )},
+            "stage classifier: lungs is given twice",
+        ),
+        (
+            {"stages": (Stage(name="classifier", kind="classifier", outputs=("image",)),)},
+            "stage classifier: image is given twice",
+        ),
         ({"minimum_agent": "99.0"}, r"agent 99\.0 or later expected, got"),
         ({"minimum_agent": "soon"}, "a version of numbers and dots expected"),
         (
