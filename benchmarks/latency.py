@@ -183,12 +183,15 @@ def _chest(seed: int) -> Dataset:
 
 def _clip(seed: int) -> Dataset:
     """A phantom of the heart as 60 frames of an echo clip at a scanner's size."""
-    from app.device.reference.common.objects import invented, to_dicom
+    from app.device.reference.common.identity import invent_identity
+    from app.device.reference.common.objects import to_dicom
     from app.device.reference.heart.device import DEVICE
 
     rng = np.random.default_rng(seed)
     phantom = DEVICE.make(rng, "ge", True, 0.0)
-    made = to_dicom(phantom, invented(rng, phantom, _now(), "-"), DEVICE.scanners["ge"], _now())
+    made = to_dicom(
+        phantom, invent_identity(rng, phantom, _now(), "-"), DEVICE.scanners["ge"], _now()
+    )
     frames, rows, columns = CLIP
     pixels = np.resize(phantom.pixels, (frames, *phantom.pixels.shape[1:]))
     scale = min(rows // pixels.shape[1], columns // pixels.shape[2])

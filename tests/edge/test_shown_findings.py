@@ -15,7 +15,8 @@ from app.device.findings import Box, Measurement, Outline
 from app.device.reference.breast.assessment import DEVICE as CADX
 from app.device.reference.breast.detection import DEVICE as CADE
 from app.device.reference.common.declaration import ReferenceDevice
-from app.device.reference.common.objects import invented, to_dicom
+from app.device.reference.common.identity import invent_identity
+from app.device.reference.common.objects import to_dicom
 from app.device.reference.fundus.device import DEVICE as FUNDUS
 from app.device.reference.heart.device import DEVICE as ECHO
 from app.device.reference.skin.device import DEVICE as SKIN
@@ -69,7 +70,9 @@ def a_source(device: ReferenceDevice, colour: bool = False) -> Dataset:
     rng = np.random.default_rng(1)
     vendor = next(iter(device.scanners))
     phantom = device.make(rng, vendor, True, 0.0)
-    made = to_dicom(phantom, invented(rng, phantom, NOON, "-"), device.scanners[vendor], NOON)
+    made = to_dicom(
+        phantom, invent_identity(rng, phantom, NOON, "-"), device.scanners[vendor], NOON
+    )
     if colour:
         made.PixelData = made.pixel_array.repeat(3).tobytes()
         made.SamplesPerPixel, made.PhotometricInterpretation = 3, "RGB"
