@@ -15,7 +15,6 @@ from pydicom.dataset import Dataset
 from app import clock
 from app.contracts.manifest import Manifest
 from app.device.result import CaseResult
-from app.edge import headers
 from app.edge.shown_findings import frames, lines, tracking_uid
 from app.edge.sources import NOTICE, algorithm_equipment, date_as, uid
 
@@ -25,14 +24,15 @@ LAYER: Final = "AI"
 
 
 def presentation(source: Dataset, result: CaseResult, manifest: Manifest) -> Dataset:
-    """The presentation state of a case that shows boxes or outlines. `source`: `referenced`."""
+    """The presentation state of a case that shows something. `source` is from `sources.usable`."""
     from highdicom.pr import (
         ColorSoftcopyPresentationState,
         GrayscaleSoftcopyPresentationState,
     )
 
+    image = _referenced(source)
     common: dict[str, Any] = {
-        "referenced_images": [source],
+        "referenced_images": [image],
         "series_instance_uid": uid(source, manifest, "overlay series"),
         "series_number": SERIES_NUMBER,
         "sop_instance_uid": uid(source, manifest, "overlay"),
@@ -44,7 +44,7 @@ def presentation(source: Dataset, result: CaseResult, manifest: Manifest) -> Dat
         "content_label": "AI_FINDINGS",
         "content_description": NOTICE,
         "graphic_layers": [_layer()],
-        "graphic_annotations": list(_annotations(source, result, manifest)),
+        "graphic_annotations": list(_annotations(image, result, manifest)),
         "contributing_equipment": [algorithm_equipment(manifest)],
     }
     made: Dataset
@@ -64,7 +64,7 @@ def presentation(source: Dataset, result: CaseResult, manifest: Manifest) -> Dat
 def _annotations(source: Dataset, result: CaseResult, manifest: Manifest) -> Iterator[Any]:
     from highdicom.pr import GraphicAnnotation, GraphicObject
 
-    for name, frame, line in lines(result):
+    for name, frame, line in lines(source, result):
         tracked = {"tracking_id": name, "tracking_uid": tracking_uid(source, manifest, name)}
         yield GraphicAnnotation(
             referenced_images=[source],
@@ -74,18 +74,15 @@ def _annotations(source: Dataset, result: CaseResult, manifest: Manifest) -> Ite
         )
 
 
-def referenced(header: Dataset, source: Dataset) -> Dataset:
-    """`source`, which comes from `sources.usable`, with what a presentation state looks for."""
+def _referenced(source: Dataset) -> Dataset:
+    """`source` with the functional groups that highdicom looks for and such clips do not have."""
+    count = int(source.get("NumberOfFrames") or 1)
+    if count == 1:
+        return source
     image = Dataset()
     image.update(source)
-    for name in headers.DISPLAY:
-        if name in header:
-            image[name] = header[name]
-    count = int(image.get("NumberOfFrames") or 1)
-    if count > 1:
-        # highdicom looks for functional groups, which clips of this kind do not have.
-        image.SharedFunctionalGroupsSequence = [Dataset()]
-        image.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(count)]
+    image.SharedFunctionalGroupsSequence = [Dataset()]
+    image.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(count)]
     return image
 
 

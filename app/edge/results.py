@@ -23,7 +23,7 @@ from app.device.result import CaseResult, Outcome
 from app.edge import spool
 from app.edge.heat_map import heat_map_image
 from app.edge.hl7 import priority_message
-from app.edge.overlay import presentation, referenced
+from app.edge.overlay import presentation
 from app.edge.sources import uid, usable
 from app.edge.structured_report import report
 
@@ -70,8 +70,7 @@ def build(
             heat = result.heat_map
             makers[IMAGE] = lambda: as_file(heat_map_image(source, heat, manifest))
     if result.boxes or result.outlines:
-        image = referenced(header, source)
-        makers[OVERLAY] = lambda: as_file(presentation(image, result, manifest))
+        makers[OVERLAY] = lambda: as_file(presentation(source, result, manifest))
     built = Built([], [])
     for kind, make in makers.items():
         try:

@@ -42,16 +42,21 @@ def frames(source: Dataset, frame: int) -> list[int] | None:
     return [frame + 1] if int(source.get("NumberOfFrames") or 1) > 1 else None
 
 
-def lines(result: CaseResult) -> Iterator[tuple[str, int, FloatArray]]:
-    """What is drawn: a name, the frame, and points (k, 2), closed unless it is a caliper."""
+def lines(source: Dataset, result: CaseResult) -> Iterator[tuple[str, int, FloatArray]]:
+    """What is drawn: a name, the frame, and points (k, 2), closed unless it is a caliper.
+
+    A chain may see beyond the image, DICOM may not: points outside are brought to its edge.
+    """
+    last = np.array([int(source.get(name) or 1) - 1 for name in ("Columns", "Rows")])
     for number, box in enumerate(result.boxes, start=1):
         columns = box.left, box.right, box.right, box.left, box.left
         rows = box.upper, box.upper, box.lower, box.lower, box.upper
-        yield f"region-{number}", 0, np.column_stack([columns, rows])
+        yield f"region-{number}", 0, np.column_stack([columns, rows]).clip(0, last)
     for shown in result.outlines:
         is_caliper = len(shown.points) == CALIPER
         closed = shown.points if is_caliper else np.vstack([shown.points, shown.points[:1]])
-        yield shown.name, shown.frame, closed
+        if len(shown.points):
+            yield shown.name, shown.frame, closed.clip(0, last)
 
 
 def tracking_uid(source: Dataset, manifest: Manifest, name: str) -> str:
@@ -95,7 +100,7 @@ def _regions(
 
     score = CodedConcept("BOX_SCORE", SCHEME, "Score of the region")
     scores = {f"region-{i}": box.score for i, box in enumerate(result.boxes, start=1)}
-    for name, frame, line in lines(result):
+    for name, frame, line in lines(source, result):
         if len(line) == CALIPER:
             continue  # the overlay shows it; a report wants regions
         measured = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -137,6 +138,43 @@ def test_an_overlay_names_the_frame_and_leaves_the_image_alone(tmp_path: Path) -
     assert [
         o.GraphicObjectSequence[0].NumberOfGraphicPoints for o in made.GraphicAnnotationSequence
     ] == [41, 2]
+
+
+def test_a_region_of_a_clip_names_its_frame_in_the_report(tmp_path: Path) -> None:
+    report = dcmread(built("echo", tmp_path)[REPORT])
+
+    [frame] = [item.ReferencedFrameNumber for item in _selected(report)]
+    assert frame == 4
+
+
+def _selected(item: Dataset) -> list[Dataset]:
+    """The images that regions were selected from."""
+    found = []
+    for child in item.get("ContentSequence", ()):
+        if child.RelationshipType == "SELECTED FROM":
+            found += child.ReferencedSOPSequence
+        found += _selected(child)
+    return found
+
+
+def test_what_a_chain_sees_beyond_the_image_is_drawn_at_its_edge(tmp_path: Path) -> None:
+    source, result = a_source(ECHO), SHOWN["echo"][1]
+    beyond = Outline("end_systole_contour", 0, CONTOUR * 100 - 5000)
+    nothing = Outline("end_diastole_contour", 0, np.zeros((0, 2)))
+    made = build(
+        source,
+        replace(result, outlines=(beyond, nothing)),
+        device("echo"),
+        tmp_path,
+        {"stage": 0.5},
+    )
+
+    assert made.notes == []
+    [name] = [name for name in made.names if name.endswith(OVERLAY)]
+    [drawn] = dcmread(tmp_path / name).GraphicAnnotationSequence
+    points = np.reshape(drawn.GraphicObjectSequence[0].GraphicData, (-1, 2))
+    assert (points >= 1).all() and (points <= [source.Columns, source.Rows]).all()
+    assert {1.0, float(source.Columns)} <= set(points[:, 0])
 
 
 def test_an_image_in_colour_gets_an_overlay_for_colour(tmp_path: Path) -> None:
