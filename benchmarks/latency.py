@@ -3,12 +3,12 @@
     python -m benchmarks.latency [--device chest] [--studies 60] [--every 2] [--bundle FOLDER]
 
 A scanner sends one flagged study every two seconds to the real agent, which has its journal, its
-centre and its clock; a PACS takes report and heat map (C-STORE), a listener the priority message
-(HL7 over MLLP). The clock starts when the scanner has the success status of the last object and
-stops when report, image and message have arrived. A chest X-ray has detector size, 2816 x 2816
-pixels of 12 bits, an echo clip 60 frames of 600 x 800. The physical limit is the chain alone on
-the same file, in one process that does nothing else. A bundle is built when none is given (a
-minute or two, with small networks of the cleared architecture).
+centre and its clock; a PACS takes report and heat map or overlay (C-STORE), a listener the
+priority message (HL7 over MLLP). The clock starts when the scanner has the success status of the
+last object and stops when report, image and message have arrived. A chest X-ray has detector
+size, 2816 x 2816 pixels of 12 bits, an echo clip 60 frames of 560 x 560. The physical limit is
+the chain alone on the same file, in one process that does nothing else. Without `--bundle`, the
+small bundles of the tests are used, and built if need be (minutes).
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pynetdicom.sop_class import Comprehensive3DSRStorage
 
+from app.edge.destinations import CLASSES
 from tests.edge.peer_centre import PeerCentre, running
 from tests.edge.running_edge import RunningEdge
 from tests.edge.sender import a_chest, as_bytes, association
 from tests.support.chest_bundle import KEY, chest_bundle
 from tests.support.mllp_receiver import MllpReceiver, listening
+from tests.support.reference_bundles import reference_bundle
 
 BAR_S = {"chest": 2.0, "heart": 10.0}
 SEED_FIGURE_S = 30.0
@@ -56,7 +58,7 @@ def main() -> None:
     given.add_argument("--bundle", type=Path)
     options = given.parse_args()
     with tempfile.TemporaryDirectory(prefix="lw-bench-") as name:
-        bundle = options.bundle or _bundle(options.device, Path(name) / "bundle")
+        bundle = options.bundle or _bundle(options.device)
         images, alone = _flagged(options.device, bundle, Path(name))
         size = f"{images[0].Rows} x {images[0].Columns} x {images[0].get('NumberOfFrames', 1)}"
         print(
@@ -75,11 +77,8 @@ class Clinic:
 
     def store(self, event: Any) -> int:
         """Handler of a result that the PACS gets."""
-        kind = (
-            "image"
-            if event.request.AffectedSOPClassUID == SecondaryCaptureImageStorage
-            else "report"
-        )
+        is_report = event.request.AffectedSOPClassUID == Comprehensive3DSRStorage
+        kind = "report" if is_report else "image"
         self._came(kind, str(event.dataset.StudyInstanceUID))
         return 0x0000
 
@@ -128,13 +127,8 @@ class RealTime(RunningEdge):
             )
 
 
-def _bundle(device: str, folder: Path) -> Path:
-    if device == "chest":
-        return chest_bundle()
-    from app.device.reference.common.recipe import build
-
-    build("app.device.reference.heart.device", folder, [KEY], 7, effort="small")
-    return folder
+def _bundle(device: str) -> Path:
+    return chest_bundle() if device == "chest" else reference_bundle("echo")
 
 
 def _flagged(device: str, bundle: Path, folder: Path) -> tuple[list[Dataset], list[float]]:
@@ -183,12 +177,15 @@ def _chest(seed: int) -> Dataset:
 
 def _clip(seed: int) -> Dataset:
     """A phantom of the heart as 60 frames of an echo clip at a scanner's size."""
-    from app.device.reference.common.objects import invented, to_dicom
+    from app.device.reference.common.identity import invent_identity
+    from app.device.reference.common.objects import to_dicom
     from app.device.reference.heart.device import DEVICE
 
     rng = np.random.default_rng(seed)
     phantom = DEVICE.make(rng, "ge", True, 0.0)
-    made = to_dicom(phantom, invented(rng, phantom, _now(), "-"), DEVICE.scanners["ge"], _now())
+    made = to_dicom(
+        phantom, invent_identity(rng, phantom, _now(), "-"), DEVICE.scanners["ge"], _now()
+    )
     frames, rows, columns = CLIP
     pixels = np.resize(phantom.pixels, (frames, *phantom.pixels.shape[1:]))
     scale = min(rows // pixels.shape[1], columns // pixels.shape[2])
@@ -255,7 +252,7 @@ def _send(port: int, image: Dataset, clinic: Clinic) -> None:
 @contextmanager
 def _pacs(clinic: Clinic) -> Iterator[int]:
     entity = AE(ae_title="PACS")
-    for sop_class in (SecondaryCaptureImageStorage, Comprehensive3DSRStorage):
+    for sop_class in CLASSES:
         entity.add_supported_context(sop_class)
     handlers = [(evt.EVT_C_STORE, clinic.store)]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)

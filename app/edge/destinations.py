@@ -13,18 +13,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from pynetdicom.sop_class import (
+    ColorSoftcopyPresentationStateStorage,
     Comprehensive3DSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
     SecondaryCaptureImageStorage,
 )
 
 from app.edge import mllp, spool
 from app.edge.dimse import NoAssociation, associated
-from app.edge.results import IMAGE, MESSAGE, REPORT
+from app.edge.results import IMAGE, MESSAGE, OVERLAY, REPORT
 from app.edge.settings import EdgeSettings
 
 FOLDER, PEER, HL7 = "folder", "peer", "hl7"
-CLASSES: Final = (SecondaryCaptureImageStorage, Comprehensive3DSRStorage)
-_SUBFOLDER = {IMAGE: "sc", REPORT: "sr", MESSAGE: "priority"}
+CLASSES: Final = (
+    SecondaryCaptureImageStorage,
+    Comprehensive3DSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ColorSoftcopyPresentationStateStorage,
+)
+_SUBFOLDER = {IMAGE: "sc", REPORT: "sr", OVERLAY: "pr", MESSAGE: "priority"}
 # PS3.4 B.2.3: success, and the warnings under which an object was stored all the same.
 _STORED = (0x0000, 0xB000, 0xB006, 0xB007)
 
@@ -79,7 +86,7 @@ def _folder(settings: EdgeSettings) -> Iterator[Send]:
 
     def send(path: Path) -> None:
         folder = home / _SUBFOLDER[path.suffix]
-        name = path.with_suffix(IMAGE).name if path.suffix == REPORT else path.name
+        name = path.name if path.suffix == MESSAGE else path.with_suffix(IMAGE).name
         try:
             folder.mkdir(parents=True, exist_ok=True)
             spool.replace(folder / name, (path.read_bytes(),))
@@ -134,7 +141,7 @@ def _tell(connection: mllp.Connection, path: Path) -> None:
 
 
 DESTINATIONS: Mapping[str, Destination] = {
-    FOLDER: Destination("results_folder", (IMAGE, REPORT, MESSAGE), _folder),
-    PEER: Destination("results_peer", (IMAGE, REPORT), _peer),
+    FOLDER: Destination("results_folder", (IMAGE, REPORT, OVERLAY, MESSAGE), _folder),
+    PEER: Destination("results_peer", (IMAGE, REPORT, OVERLAY), _peer),
     HL7: Destination("results_hl7", (MESSAGE,), _hl7),
 }

@@ -30,6 +30,17 @@ STUDY = (
     "StudyDescription",
 )
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+DISPLAY = (  # what an overlay must know of the image below it
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "WindowCenter",
+    "WindowWidth",
+)
 _READ = [
     *PATIENT,
     *STUDY,
@@ -39,9 +50,7 @@ _READ = [
     "TimezoneOffsetFromUTC",
     "SpecificCharacterSet",
     "Modality",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
+    *DISPLAY,
 ]
 
 

@@ -1,4 +1,7 @@
-"""What the clinic gets for a flagged case: report (SR), heat map (SC) and priority message (HL7).
+"""What the clinic gets: report (SR), heat map (SC), overlay (GSPS) and priority message (HL7).
+
+Devices that move a study up or mark it say nothing of the others. Those whose answer stands in a
+report (refer or not, a class, a measured value) answer for every case, "I don't know" included.
 
 Built in the worker. One that cannot be built is counted, and spares the others.
 """
@@ -16,15 +19,26 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 
 from app.contracts.manifest import Manifest
-from app.device.result import CaseResult
+from app.device.result import CaseResult, Outcome
 from app.edge import spool
 from app.edge.heat_map import heat_map_image
 from app.edge.hl7 import priority_message
+from app.edge.overlay import presentation
 from app.edge.sources import uid, usable
 from app.edge.structured_report import report
 
-IMAGE, REPORT, MESSAGE = ".dcm", ".sr", ".hl7"
+IMAGE, REPORT, OVERLAY, MESSAGE = ".dcm", ".sr", ".pr", ".hl7"
 NOT_BUILT = "result_not_built"
+
+
+_ANSWER_ALWAYS = ("cadx", "ophthalmology", "echo", "dermatology")
+_ANSWERS = (Outcome.NOT_FLAGGED, Outcome.ABSTAINED, Outcome.QUALITY_REJECTED)
+
+
+def is_told(manifest: Manifest, outcome: Outcome) -> bool:
+    """Whether the clinic gets anything for a case of this device that ended so."""
+    answers = outcome in _ANSWERS and manifest.pattern in _ANSWER_ALWAYS
+    return outcome is Outcome.FLAGGED or answers
 
 
 class Built(NamedTuple):
@@ -41,19 +55,22 @@ def build(
     outbox: Path,
     thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> Built:
-    """Write the results of one flagged case to `outbox`. One that cannot be built spares the rest.
+    """Write the results of one case to `outbox`. One that cannot be built spares the rest.
 
     thresholds : the ones the case was read with, by stage; the report says them.
     """
     source = usable(header)
     stem = hashlib.sha256(uid(source, manifest, "name").encode()).hexdigest()
     makers: dict[str, Callable[[], bytes]] = {
-        MESSAGE: lambda: priority_message(source, result, manifest).encode(),
-        REPORT: lambda: as_file(report(source, result, manifest, thresholds)),
+        REPORT: lambda: as_file(report(source, result, manifest, thresholds))
     }
-    if result.heat_map is not None:
-        heat = result.heat_map
-        makers[IMAGE] = lambda: as_file(heat_map_image(source, heat, manifest))
+    if result.outcome is Outcome.FLAGGED:
+        makers = {MESSAGE: lambda: priority_message(source, result, manifest).encode()} | makers
+        if result.heat_map is not None:
+            heat = result.heat_map
+            makers[IMAGE] = lambda: as_file(heat_map_image(source, heat, manifest))
+    if result.boxes or result.outlines:
+        makers[OVERLAY] = lambda: as_file(presentation(source, result, manifest))
     built = Built([], [])
     for kind, make in makers.items():
         try:

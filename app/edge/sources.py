@@ -8,6 +8,7 @@ overwrites, it never adds.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,10 @@ def usable(header: Dataset) -> Dataset:
         source.PatientSex = ""
     source.Modality = _text(header, "Modality")
     source.SpecificCharacterSet = "ISO_IR 192"
+    for name in headers.DISPLAY:
+        with suppress(Exception):  # an unreadable value is none
+            if header[name].value not in (None, ""):
+                source[name] = header[name]
     return source
 
 

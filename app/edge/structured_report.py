@@ -6,17 +6,18 @@ derived from the source, the lock and the result, so a repeat is the same object
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydicom.dataset import Dataset
 
 from app import clock
 from app.contracts.manifest import Manifest
-from app.device.result import CaseResult
+from app.device.result import CaseResult, Outcome
+from app.edge.shown_findings import SCHEME, code, groups
 from app.edge.sources import NOTICE, algorithm_equipment, date_as, device_uid, uid
 
 SERIES_NUMBER = 9021
-_SCHEME = "99LOCKWATCH"
 # SNOMED CT codes of the imaging procedure (CID 100), by modality: what was done, not what read it.
 _PROCEDURES = {
     "CR": ("363680008", "Radiographic imaging procedure"),
@@ -32,7 +33,7 @@ _ANY_PROCEDURE = ("363679005", "Imaging")
 def report(
     source: Dataset, result: CaseResult, manifest: Manifest, thresholds: Mapping[str, float]
 ) -> Dataset:
-    """The report on one flagged case. `source` comes from `sources.usable`."""
+    """The report on one case. `source` comes from `sources.usable`."""
     from highdicom.sr import Comprehensive3DSR
 
     made: Dataset = Comprehensive3DSR(
@@ -63,12 +64,16 @@ def _content(
     from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes
 
-    code, meaning = _PROCEDURES.get(source.Modality, _ANY_PROCEDURE)
+    procedure, meaning = _PROCEDURES.get(source.Modality, _ANY_PROCEDURE)
+    algorithm = _algorithm(manifest, thresholds)
     made: Dataset = MeasurementReport(
         observation_context=_observer(manifest),
-        procedure_reported=CodedConcept(code, "SCT", meaning),
+        procedure_reported=CodedConcept(procedure, "SCT", meaning),
         title=codes.DCM.ImagingMeasurementReport,
-        imaging_measurements=[_finding(source, result, manifest, thresholds)],
+        imaging_measurements=[
+            _finding(source, result, manifest, algorithm),
+            *groups(source, result, manifest, algorithm),
+        ],
     )
     return made
 
@@ -95,12 +100,22 @@ def _observer(manifest: Manifest) -> Dataset:
     return made
 
 
-def _finding(
-    source: Dataset, result: CaseResult, manifest: Manifest, thresholds: Mapping[str, float]
-) -> Dataset:
-    """One measurement group: the scores, and that the study should be read first."""
+def _algorithm(manifest: Manifest, thresholds: Mapping[str, float]) -> Any:
+    from highdicom.sr import AlgorithmIdentification
+
+    return AlgorithmIdentification(
+        name=manifest.device,
+        version=manifest.version,
+        parameters=[
+            f"lock_digest={manifest.lock_digest}",
+            *(f"threshold.{stage}={value}" for stage, value in sorted(thresholds.items())),
+        ],
+    )
+
+
+def _finding(source: Dataset, result: CaseResult, manifest: Manifest, algorithm: Any) -> Dataset:
+    """One measurement group: the scores, and what they mean for the reader."""
     from highdicom.sr import (
-        AlgorithmIdentification,
         Measurement,
         MeasurementsAndQualitativeEvaluations,
         QualitativeEvaluation,
@@ -110,39 +125,54 @@ def _finding(
     from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes
 
-    algorithm = AlgorithmIdentification(
-        name=manifest.device,
-        version=manifest.version,
-        parameters=[
-            f"lock_digest={manifest.lock_digest}",
-            *(f"threshold.{stage}={value}" for stage, value in sorted(thresholds.items())),
-        ],
-    )
     scores = [
         Measurement(
-            name=CodedConcept(_code(stage), _SCHEME, f"Score of {stage}"[:64]),
+            name=CodedConcept(code(stage), SCHEME, f"Score of {stage}"[:64]),
             value=score,
             unit=codes.UCUM.NoUnits,
+            algorithm_id=algorithm,
         )
         for stage, score in sorted(result.scores.items())
     ]
-    priority = QualitativeEvaluation(
-        name=CodedConcept("99TRI", _SCHEME, "AI triage priority"),
-        value=CodedConcept("STAT", _SCHEME, "Read this study first"),
-    )
+    answers = [
+        QualitativeEvaluation(CodedConcept(*name), CodedConcept(*value))
+        for name, value in _answers(result)
+    ]
     made: Dataset = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=uid(source, manifest, "finding"), identifier="triage-1"
         ),
         algorithm_id=algorithm,
         source_images=[SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)],
-        finding_type=CodedConcept(_code(manifest.finding), _SCHEME, manifest.finding[:64]),
-        measurements=scores,
-        qualitative_evaluations=[priority],
+        finding_type=CodedConcept(code(manifest.finding), SCHEME, manifest.finding[:64]),
+        measurements=scores or None,
+        qualitative_evaluations=answers,
     )
     return made
 
 
-def _code(words: str) -> str:
-    """A private code value of at most 16 characters (PS3.5, SH)."""
-    return words.replace(" ", "_").upper()[:16]
+Coded = tuple[str, str, str]
+
+
+def _answers(result: CaseResult) -> Iterator[tuple[Coded, Coded]]:
+    """What the result says to a reader, as coded names and values. "I don't know" is an answer."""
+    if result.outcome is Outcome.FLAGGED:
+        yield (
+            ("99TRI", SCHEME, "AI triage priority"),
+            ("STAT", SCHEME, "Read this study first"),
+        )
+    else:
+        yield ("99RES", SCHEME, "AI result"), _RESULTS[result.outcome]
+    if result.reason:
+        words = result.reason.replace("_", " ")
+        yield ("99WHY", SCHEME, "Reason"), (code(result.reason), SCHEME, words[:64])
+    if result.triage:
+        yield ("99CLASS", SCHEME, "AI triage class"), (code(result.triage), SCHEME, result.triage)
+
+
+_NO_RESULT = ("NO_RESULT", SCHEME, "No result: to be read without it")
+_RESULTS: Mapping[Outcome, Coded] = {
+    Outcome.NOT_FLAGGED: ("NOT_FLAGGED", SCHEME, "Below the operating point"),
+    Outcome.ABSTAINED: _NO_RESULT,
+    Outcome.QUALITY_REJECTED: _NO_RESULT,
+}

@@ -55,8 +55,8 @@ allowed_ae_titles = []            # who may send; at least one
 # memory_mb = 6144                # of each worker
 
 # --- Out: the clinic ----------------------------------------------------------------------------
-results_folder = "results"        # sr/, sc/ and priority/ below it
-# results_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # reports and heat maps (C-STORE)
+results_folder = "results"        # sr/, sc/, pr/ and priority/ below it
+# results_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # what is DICOM (C-STORE)
 # results_hl7 = { host = "10.1.2.8", port = 2575 }               # priority messages (MLLP)
 
 # --- Reads ---------------------------------------------------------------------------------------

@@ -138,20 +138,21 @@ class Worker:
     def _around(self, path: Path, result: CaseResult, thresholds: Mapping[str, float]) -> Reply:
         """What needs the header: the day, and the results for the clinic."""
         from app.edge import headers
-        from app.edge.results import NOT_BUILT, Built, build
+        from app.edge.results import NOT_BUILT, Built, build, is_told
 
         day, built = None, Built([], [])
+        told = self.job.wants_results and is_told(self.manifest, result.outcome)
         try:
             header = headers.read(path)
             found = headers.acquired_on(header, ZoneInfo(self.job.zone))
             day = found.toordinal() if found else None
-            if self.job.wants_results and result.outcome == "flagged":
+            if told:
                 outbox = Path(self.job.outbox)
                 built = build(header, result, self.manifest, outbox, thresholds)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  an odd header must not cost the case its result
-            built.notes.append(NOT_BUILT if result.outcome == "flagged" else "header_unreadable")
+            built.notes.append(NOT_BUILT if told else "header_unreadable")
         return {"day": day, "results": built.names, "notes": built.notes}
 
     def _prove(self, _request: Mapping[str, Any]) -> Reply:
@@ -188,8 +189,8 @@ def _start(job: Job) -> Worker:
 def _warm_up(worker: Worker) -> None:
     """Do once what the first case would otherwise wait for: load libraries, plan the networks."""
     if worker.job.wants_results:
-        importlib.import_module("highdicom.sc")
-        importlib.import_module("highdicom.sr")
+        for part in ("sc", "sr", "pr"):
+            importlib.import_module(f"highdicom.{part}")
     worker.chain.known_answer_deviation()
 
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import httpx
+import numpy as np
+from PIL import Image
+from pydicom import dcmread
 
+from app.device.reference.fundus.device import DEVICE as FUNDUS
 from app.edge.upload import PROGRAM
 from tests.edge.peer_centre import PeerCentre
 from tests.edge.running_edge import START, RunningEdge, an_edge_runs, closes
-from tests.edge.sender import a_chest, a_small_object, as_bytes, send
+from tests.edge.sender import a_chest, a_small_object, send
 from tests.support.ports import a_free_port
+from tests.support.reference_bundles import reference_bundle
 
 DAY = START.replace(tzinfo=None)
 
@@ -39,15 +45,36 @@ def test_an_object_that_cannot_be_analysed_fails_alone(edge: RunningEdge) -> Non
     assert edge.stop() == 0
 
 
-def test_what_is_uploaded_is_analysed_like_what_is_sent(
-    tmp_path: Path, bundle: Path, centre: PeerCentre
-) -> None:
-    port = a_free_port()
-    with an_edge_runs(tmp_path, bundle, centre, upload_port=port) as edge:
+def test_an_uploaded_picture_is_answered_with_a_report(tmp_path: Path, centre: PeerCentre) -> None:
+    port, camera = a_free_port(), {"kind": "fundus", "manufacturer": "ACME", "model": "F-1"}
+    form = {
+        "camera": "room1",
+        "patient_id": "7",
+        "age": "61",
+        "side": "R",
+        "taken_on": str(DAY.date()),
+    }
+    places = {"upload_port": port, "upload_cameras": {"room1": camera}}
+    with an_edge_runs(tmp_path, reference_bundle("ophthalmology"), centre, **places) as edge:
         edge.ready()
-        files = {"file": ("a.dcm", as_bytes(a_chest(0, DAY)))}
-        answer = httpx.post(f"http://127.0.0.1:{port}/", files=files, headers={PROGRAM: "1"})
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/",
+            data=form,
+            files={"file": ("eye.jpg", _fundus_jpeg())},
+            headers={PROGRAM: "1"},
+        )
         balance = edge.settled(1)
+        edge.until(lambda s: s["results"]["folder"].get("delivered"))
 
     assert answer.status_code == 201
-    assert closes(balance) and balance["failed"] == balance["outside_limits"] == 0
+    assert closes(balance)
+    assert balance["failed"] == balance["outside_limits"] == 0
+    [report] = (edge.folder / "results" / "sr").iterdir()
+    assert (dcmread(report).Modality, dcmread(report).PatientID) == ("SR", "7")
+
+
+def _fundus_jpeg() -> bytes:
+    phantom = FUNDUS.make(np.random.default_rng(3), next(iter(FUNDUS.scanners)), False, 0.0)
+    buffer = io.BytesIO()
+    Image.fromarray(phantom.pixels).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()

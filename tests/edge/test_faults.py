@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -208,8 +209,9 @@ def test_kills_at_any_moment_count_every_object_once(
         sender = threading.Thread(target=_push_all, args=(edge, objects, stop))
         sender.start()
         for kill in range(1, kills + 1):
-            # Every fifth life is long enough to analyse some.
-            time.sleep(rng.uniform(0.1, 3.0 if kill % 5 else 12.0))
+            if kill % 5 == 0:
+                _let_it_analyse(edge, len(seeds))
+            time.sleep(rng.uniform(0.1, 3.0))
             edge.kill()
             edge.start()
         sender.join()
@@ -221,6 +223,16 @@ def test_kills_at_any_moment_count_every_object_once(
         assert list((edge.data / "spool").glob("*.dcm")) == []
         status = edge.status()
         assert status["windows"]["produced"] == len(centre.windows)
+
+
+def _let_it_analyse(edge: RunningEdge, all_of_them: int) -> None:
+    """Wait until this life has ended a case, so that some kills fall between cases and results."""
+
+    def ended(status: dict[str, Any]) -> int:
+        return int(status["balance"]["received"] - status["balance"]["waiting"])
+
+    before = ended(edge.status())
+    edge.until(lambda s: ended(s) > before or s["balance"]["received"] == all_of_them)
 
 
 def _push_all(edge: RunningEdge, objects: Iterator[Dataset], stop: threading.Event) -> None:

@@ -15,6 +15,7 @@ from app.edge import headers, results
 from tests.conftest import Clock
 from tests.edge.sender import HEADERS, a_chest, as_bytes
 from tests.edge.test_results import FLAGGED, MANIFEST
+from tests.edge.test_shown_findings import SHOWN, built
 from tests.peers.dcmtk import run
 from tests.support.shared_data import shared
 
@@ -41,6 +42,18 @@ def test_results_on_radiographs_have_no_error(tmp_path: Path, vendor: str) -> No
     path.write_bytes(as_bytes(a_chest(1, vendor=vendor)))
 
     assert errors_in(headers.read(path), tmp_path) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "colour"), [*((pattern, False) for pattern in sorted(SHOWN)), ("cade", True)]
+)
+def test_what_other_devices_show_has_no_error(tmp_path: Path, pattern: str, colour: bool) -> None:
+    made = built(pattern, tmp_path, colour)
+    files = [path for kind, path in made.items() if kind != results.MESSAGE]
+
+    said = [line for path in files for line in run("dciodvfy", str(path)).splitlines()]
+
+    assert files and [line for line in said if line.startswith("Error")] == []
 
 
 def test_the_validator_finds_what_is_wrong(tmp_path: Path) -> None:
