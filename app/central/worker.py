@@ -44,6 +44,7 @@ from app.central.reports.drafting import draft_waiting
 from app.central.reports.models import ReportSchedule
 from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
+from app.central.surveillance import alarm_test
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.service import SignalView
@@ -130,7 +131,8 @@ class Worker:
             ]
             reports = [self._reports(s) for s in reports_repository.schedules(session)]
         evaluations = [self._evaluation(digest) for digest in watched]
-        jobs = [*self._housekeeping(), *evaluations, *reports]
+        alarms = [self._alarm_test(digest) for digest in watched]
+        jobs = [*self._housekeeping(), *evaluations, *alarms, *reports]
         return {job.name: job for job in jobs}
 
     def _housekeeping(self) -> list[Job]:
@@ -185,6 +187,20 @@ class Worker:
             ask(session, identifier, due_at, clock.now())
 
         return Job(f"reports.{identifier}", DUE[schedule.frequency], request)
+
+    def _alarm_test(self, lock_digest: str) -> Job:
+        def test(session: Session, due_at: datetime) -> None:
+            alarm_test.run(
+                session,
+                lock_digest,
+                due_at.date(),
+                announce=self.announce,
+                by="lockwatch",
+                now=clock.now(),
+            )
+
+        every = Every(timedelta(days=alarm_test.DAYS))
+        return Job(f"alarm_test.{lock_digest[:16]}", every, test, CatchUp.LATEST)
 
     def _letters(self) -> Letters:
         return {

@@ -53,6 +53,7 @@ SEVERITY_OF_EVENT: Mapping[str, Severity] = {
     "silence": Severity.WARNING,
     "routing": Severity.WARNING,
     "lateness": Severity.NOTICE,
+    "alarm_test": Severity.WARNING,
 }
 
 
