@@ -28,6 +28,7 @@ from app.central.alerts.models import Severity
 from app.central.alerts.ports import Notice, Renderer
 from app.central.alerts.reminders import escalate, send_digests
 from app.central.alerts.transport import open_transport
+from app.central.alerts.webhook import Ways
 from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
@@ -78,9 +79,10 @@ class Worker:
         self.renderers = renderers
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._turn = threading.Lock()
-        self.transport = open_transport(
+        mail = open_transport(
             settings.transport, user=settings.mail_user, password=_password(settings)
         )
+        self.transport = Ways(mail, settings.receipt_key())
 
     def round(self) -> None:
         """Do everything that is due now, then send what waits."""
