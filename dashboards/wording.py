@@ -208,6 +208,7 @@ EVENTS = {
     "lock_broken": "The installed device is not the cleared one",
     "silence": "Site has not been heard from",
     "lateness": "Site still answers, but closes no more windows",
+    "alarm_test": "A change made on purpose in a copy was not found",
     "routing": "Site receives far fewer studies than before",
     "silent": "Site has not been heard from",
     "software_version": "Scanner software changed",

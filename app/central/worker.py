@@ -28,6 +28,7 @@ from app.central.alerts.models import Severity
 from app.central.alerts.ports import Notice, Renderer
 from app.central.alerts.reminders import escalate, send_digests
 from app.central.alerts.transport import open_transport
+from app.central.alerts.webhook import Ways
 from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
@@ -44,6 +45,7 @@ from app.central.reports.drafting import draft_waiting
 from app.central.reports.models import ReportSchedule
 from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
+from app.central.surveillance import alarm_test
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.service import SignalView
@@ -77,9 +79,10 @@ class Worker:
         self.renderers = renderers
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._turn = threading.Lock()
-        self.transport = open_transport(
+        mail = open_transport(
             settings.transport, user=settings.mail_user, password=_password(settings)
         )
+        self.transport = Ways(mail, settings.receipt_key())
 
     def round(self) -> None:
         """Do everything that is due now, then send what waits."""
@@ -130,7 +133,8 @@ class Worker:
             ]
             reports = [self._reports(s) for s in reports_repository.schedules(session)]
         evaluations = [self._evaluation(digest) for digest in watched]
-        jobs = [*self._housekeeping(), *evaluations, *reports]
+        alarms = [self._alarm_test(digest) for digest in watched]
+        jobs = [*self._housekeeping(), *evaluations, *alarms, *reports]
         return {job.name: job for job in jobs}
 
     def _housekeeping(self) -> list[Job]:
@@ -185,6 +189,20 @@ class Worker:
             ask(session, identifier, due_at, clock.now())
 
         return Job(f"reports.{identifier}", DUE[schedule.frequency], request)
+
+    def _alarm_test(self, lock_digest: str) -> Job:
+        def test(session: Session, due_at: datetime) -> None:
+            alarm_test.run(
+                session,
+                lock_digest,
+                due_at.date(),
+                announce=self.announce,
+                by="lockwatch",
+                now=clock.now(),
+            )
+
+        every = Every(timedelta(days=alarm_test.DAYS))
+        return Job(f"alarm_test.{lock_digest[:16]}", every, test, CatchUp.LATEST)
 
     def _letters(self) -> Letters:
         return {

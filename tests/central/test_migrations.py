@@ -16,6 +16,7 @@ ASSIGNMENTS = {
     "change_plan": "version = 0",
     "post_change_comparison": "digest = ''",
     "holdout_evaluation": "verdict = ''",
+    "alarm_test": "stream = ''",
     "awareness": "how = ''",
     "reportability_assessment": "signature = ''",
     "report_remark": "text = ''",

@@ -40,7 +40,7 @@ def add_recipient(
 
 
 @router.delete(
-    "/recipients/{address}",
+    "/recipients/{address:path}",
     status_code=204,
     response_class=Response,
     responses=problems(403, 404),

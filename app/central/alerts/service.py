@@ -17,7 +17,7 @@ from email.utils import format_datetime
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.central.alerts import repository
+from app.central.alerts import repository, webhook
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, OutboxMail, Recipient, Severity
 from app.central.alerts.ports import Alert, Notice, RenderedMail, Renderer
@@ -53,6 +53,7 @@ SEVERITY_OF_EVENT: Mapping[str, Severity] = {
     "silence": Severity.WARNING,
     "routing": Severity.WARNING,
     "lateness": Severity.NOTICE,
+    "alarm_test": Severity.WARNING,
 }
 
 
@@ -130,6 +131,9 @@ def add_recipient(
 
 def check_address(address: str) -> None:
     """Refuse what is not one plain mail address."""
+    if webhook.is_webhook(address):
+        webhook.check(address)
+        return
     local, at, domain = address.rpartition("@")
     if not (local and at and domain) or not address.isascii() or not address.isprintable():
         raise Unusable("mail address: name@domain expected")
@@ -259,7 +263,7 @@ def enqueue(
             recipient=recipient,
             subject=mail.subject,
             message_id=message_id,
-            message=compose(mail, sender, recipient, message_id, now),
+            message=_message(mail, sender, recipient, message_id, now),
             state=MailState.PENDING,
             attempts=0,
             queued_at=now,
@@ -269,6 +273,14 @@ def enqueue(
     )
     session.flush()
     return True
+
+
+def _message(
+    mail: RenderedMail, sender: str, recipient: str, message_id: str, now: datetime
+) -> bytes:
+    if webhook.is_webhook(recipient):
+        return webhook.compose(mail, message_id, now)
+    return compose(mail, sender, recipient, message_id, now)
 
 
 def compose(

@@ -54,17 +54,17 @@ def propose(
     if until >= now.date():
         raise Unusable(f"reference period: a day before {now.date()} expected, got {until}")
     version = fleet.get_device_version(session, lock_digest)
-    plan, plan_digest = plans.in_force(session, lock_digest)
+    in_force = plans.in_force(session, lock_digest)
     arrived = assemble(session, lock_digest, upto=now.date())
     cohort = cohort_of(fleet.manifest_of(version), fleet.layout_of(session, lock_digest))
     end = until + timedelta(days=1)
-    built = build_reference(plan, arrived.history, end.toordinal(), cohort)
+    built = build_reference(in_force.plan, arrived.history, end.toordinal(), cohort)
     frozen = freeze(built)
     reference = Reference(
         id=next_number(session, Reference.id, "R"),
         lock_digest=lock_digest,
         until=until,
-        plan_digest=plan_digest,
+        plan_digest=in_force.digest,
         state=ReferenceState.CANDIDATE,
         frozen=frozen,
         digest=sha256(frozen),

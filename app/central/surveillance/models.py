@@ -42,6 +42,14 @@ TRANSITIONS: dict[tuple[SignalState, Action], SignalState] = {
 }
 
 
+class AlarmOutcome(StrEnum):
+    """What came of an alarm test."""
+
+    FOUND = "found"
+    MISSED = "missed"
+    NOT_POSSIBLE = "not_possible"  # no quiet site with enough windows since the reference
+
+
 class SurveillancePlan(Base):
     """What is watched and at which false-signal budget; versioned and signed."""
 
@@ -125,3 +133,26 @@ class Decision(Base):
         comment="SHA-256 of the signal document that was on the screen"
     )
     signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")
+
+
+class AlarmTest(Base):
+    """A known change made in a copy of one site's windows, and whether it was found."""
+
+    __tablename__ = "alarm_test"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Such as A-0001")
+    lock_digest: Mapped[str] = mapped_column(
+        ForeignKey("device_version.lock_digest"), index=True, comment="Device version"
+    )
+    reference_id: Mapped[str] = mapped_column(ForeignKey("reference.id"), comment="Reference")
+    plan_digest: Mapped[str] = mapped_column(ForeignKey("surveillance_plan.digest"), comment="Plan")
+    upto: Mapped[date] = mapped_column(comment="Windows that had arrived by this day")
+    site_id: Mapped[str] = mapped_column(comment="Whose windows were copied; empty: none could be")
+    shift_sd: Mapped[float] = mapped_column(Double, comment="Scores moved by so many reference SD")
+    outcome: Mapped[AlarmOutcome] = mapped_column(comment="found, missed or not_possible")
+    days_to_signal: Mapped[int | None] = mapped_column(
+        BigInteger, comment="From the first changed window's arrival to the signal"
+    )
+    stream: Mapped[str] = mapped_column(comment="What raised it; empty if nothing did")
+    ran_by: Mapped[str] = mapped_column(comment="Account name, or lockwatch on schedule")
+    ran_at: Mapped[datetime] = mapped_column(comment="When")

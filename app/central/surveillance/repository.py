@@ -9,6 +9,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
+    AlarmTest,
     Decision,
     Evaluation,
     Signal,
@@ -28,6 +29,11 @@ def newest_plan(
         .limit(1)
     )
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def find_plan(session: Session, digest: str) -> SurveillancePlan | None:
+    """The plan of that digest."""
+    return session.get(SurveillancePlan, digest)
 
 
 def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:
@@ -91,3 +97,11 @@ def decisions(session: Session, signal_ids: Collection[str]) -> Sequence[Decisio
     """Decisions on these signals, oldest first."""
     query = select(Decision).where(Decision.signal_id.in_(signal_ids))
     return session.scalars(query.order_by(Decision.decided_at, Decision.id)).all()
+
+
+def alarm_tests(session: Session, lock_digest: str, *, limit: int = 100) -> Sequence[AlarmTest]:
+    """Alarm tests of a device version, newest first."""
+    query = select(AlarmTest).where(AlarmTest.lock_digest == lock_digest)
+    return session.scalars(
+        query.order_by(AlarmTest.ran_at.desc(), AlarmTest.id.desc()).limit(limit)
+    ).all()

@@ -7,14 +7,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.central.accounts import service as accounts
-from app.central.accounts.permissions import Assessor, Now, Viewer
+from app.central.accounts.permissions import Administrator, Assessor, Now, Viewer
 from app.central.database import DbSession
 from app.central.errors import NotFound
 from app.central.paging import Limit, link_next
 from app.central.plain import plain
 from app.central.problems import problems
-from app.central.surveillance import evidence, service
-from app.central.surveillance.schemas import DecisionIn, EvaluationOut, SignalOut
+from app.central.surveillance import alarm_test, evidence, plans, service
+from app.central.surveillance.models import AlarmTest
+from app.central.surveillance.schemas import (
+    AlarmTestOut,
+    DecisionIn,
+    EvaluationOut,
+    PlanIn,
+    PlanOut,
+    SignalOut,
+)
 from app.central.surveillance.service import SignalView
 from app.contracts.signals import Run, SignalsFile
 
@@ -112,7 +120,57 @@ def show_evaluation(lock_digest: str, session: DbSession, _: Viewer) -> Evaluati
         plan_digest=found.plan_digest,
         false_signals_promised_per_year=found.evidence.promised,
         assessability=found.evidence.assessability,
+        on_trial=service.on_trial(session, found),
     )
+
+
+@router.get(
+    "/device-versions/{lock_digest}/plan", response_model=PlanOut, responses=problems(401, 404)
+)
+def show_plan(lock_digest: str, session: DbSession, _: Viewer) -> PlanOut:
+    """The surveillance plan in force."""
+    found = plans.in_force(session, lock_digest)
+    return PlanOut(digest=found.digest, document=found.document)
+
+
+@router.post(
+    "/device-versions/{lock_digest}/plan",
+    response_model=PlanOut,
+    status_code=201,
+    responses=problems(401, 403, 404, 422),
+)
+def put_plan(
+    lock_digest: str,
+    body: PlanIn,
+    request: Request,
+    session: DbSession,
+    person: Administrator,
+    now: Now,
+) -> PlanOut:
+    """Put a new version in force, signed with the password; evaluations use it from now on."""
+    state = request.app.state
+    signer = accounts.sign(state.sessions, person, body.password.get_secret_value(), now)
+    stored = plans.put_in_force(
+        session,
+        lock_digest,
+        plans.plan_of(body.parameters),
+        state.key,
+        by=signer.name,
+        now=now,
+        modes=body.modes,
+        reason=body.reason,
+    )
+    return PlanOut(digest=stored.digest, document=plans.read(stored).document)
+
+
+@router.get(
+    "/device-versions/{lock_digest}/alarm-tests",
+    response_model=list[AlarmTestOut],
+    responses=problems(401),
+)
+def list_alarm_tests(lock_digest: str, session: DbSession, _: Viewer) -> tuple[AlarmTest, ...]:
+    """Alarm tests, newest first: was a change that the centre made in a copy found?"""
+    return alarm_test.tests_of(session, lock_digest)
 
 
 @router.get(

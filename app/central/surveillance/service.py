@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy.orm import Session
@@ -28,10 +28,12 @@ from app.central.surveillance.models import (
     Signal,
     SignalState,
 )
+from app.central.surveillance.plans import InForce, Mode
 from app.central.surveillance.results import Evidence, evidence_bytes, packed, read_evidence
 from app.contracts.signals import Attribution
 from app.contracts.signals import Signal as SignalDocument
 from app.contracts.signing import SigningKey, canonical, sha256
+from monitors.engine import Evaluation as EngineResult
 from monitors.engine import evaluate as run_engine
 
 DECISION_DOMAIN = "lockwatch/decision/v1"
@@ -119,21 +121,21 @@ def evaluate(
     reference = references_repository.in_force(session, lock_digest)
     if reference is None:
         return None
-    plan, plan_digest = plans.in_force(session, lock_digest)
+    in_force = plans.in_force(session, lock_digest)
     arrived = assemble(session, lock_digest, upto=upto)
-    named = [plan_digest, reference.digest, arrived.digest, upto.isoformat()]
+    named = [in_force.digest, reference.digest, arrived.digest, upto.isoformat()]
     input_digest = sha256(canonical(named))
     known = repository.find_evaluation(session, input_digest)
     if known is not None:
         return known
     frozen = references.statistics_of(reference)
-    result = run_engine(plan, frozen, arrived.history, upto.toordinal())
-    evidence = evidence_bytes(result)
+    result = run_engine(in_force.plan, frozen, arrived.history, upto.toordinal())
+    evidence = evidence_bytes(_without_what_is_off(result, in_force))
     evaluation = Evaluation(
         input_digest=input_digest,
         lock_digest=lock_digest,
         reference_id=reference.id,
-        plan_digest=plan_digest,
+        plan_digest=in_force.digest,
         upto=upto,
         windows=len(arrived.windows),
         evidence=packed(evidence),
@@ -144,8 +146,18 @@ def evaluate(
     session.add(evaluation)
     session.flush()
     for source, document in read_evidence(evaluation.evidence).signals.items():
+        if in_force.mode_of(document.stream) is Mode.TRIAL:
+            continue
         _raise_or_grow(session, lock_digest, source, document, evaluation, announce, now)
     return evaluation
+
+
+def _without_what_is_off(result: EngineResult, in_force: InForce) -> EngineResult:
+    return replace(
+        result,
+        signals=tuple(s for s in result.signals if in_force.mode_of(s.stream) is not Mode.OFF),
+        traces=tuple(t for t in result.traces if in_force.mode_of(t.stream) is not Mode.OFF),
+    )
 
 
 def raise_event(
@@ -379,6 +391,12 @@ def last_evaluation(
     """The newest evaluation of a device version (up to a day), with its evidence."""
     found = repository.last_evaluation(session, lock_digest, upto=upto)
     return evaluation_view(found) if found else None
+
+
+def on_trial(session: Session, found: EvaluationView) -> tuple[SignalDocument, ...]:
+    """What the monitors on trial have found in an evaluation: kept, and raised to nobody."""
+    plan = plans.get(session, found.plan_digest)
+    return tuple(s for s in found.evidence.signals.values() if plan.mode_of(s.stream) is Mode.TRIAL)
 
 
 def evaluation(session: Session, input_digest: str) -> EvaluationView:
