@@ -24,6 +24,7 @@ from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import SignalState
 from dashboards import filters
 from dashboards.pages.frame import page
+from dashboards.pages.reports import RECORD_POLICY
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute, signed, utc
 from dashboards.pages.views import Fact, Grid, Link
 from dashboards.reports import correction, dossier
@@ -157,7 +158,8 @@ def holdout_grids(session: Session, now: datetime) -> tuple[Grid, Grid]:
 def holdout_page(holdout_id: str, session: DbSession, _: Viewer) -> Response:
     """One re-evaluation as a page that stands alone."""
     found = holdouts.evaluation(session, holdout_id)
-    return Response(report_html(holdout_view(found.record)), media_type="text/html; charset=utf-8")
+    policy = {"Content-Security-Policy": RECORD_POLICY}
+    return HTMLResponse(report_html(holdout_view(found.record)), headers=policy)
 
 
 @router.post(HERE)

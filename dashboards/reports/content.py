@@ -52,6 +52,7 @@ def report_view(report: DriftReport, input_digest: str) -> ReportView:
         status=report.status,
         digest=input_digest,
         cover=_cover(report, input_digest),
+        is_signed_when_issued=True,
         signatures=report.signatures,
         sections=tuple(_remarked(section, report) for section in sections),
     )

@@ -46,7 +46,7 @@ def elements(view: ProposalView) -> dict[str, Rows]:
             ("6", "Manufacturer, if another than who reports", OPEN),
             ("7", "Event and corrective action taken", f"{event} {action or 'No release yet.'}"),
             ("8", "Illness or injuries with the use of the device", OPEN),
-            ("9", "Number of devices subject to the correction", str(len({*view.sites}))),
+            ("9", "Number of devices subject to it", f"those of {len(view.sites)} site(s)"),
             ("10", "Date of distribution, expiry", f"lock digest {d['lock_digest']}; {OPEN}"),
             ("11", "Consignees", f"{consignees}; addresses {OPEN}"),
             ("12", "Communications", notices),
@@ -76,13 +76,14 @@ def _reviewed(view: ProposalView) -> str:
 def correction_report(view: ProposalView) -> ReportView:
     """The pack as a report."""
     grids = tuple(
-        Grid(title, ("Item", "Element", "Content"), rows) for title, rows in elements(view).items()
+        Grid(title, ("No", "Element", "Content"), rows) for title, rows in elements(view).items()
     )
     return ReportView(
         number=view.id,
         title="Correction and removal: data",
         status=view.state.value,
         digest=view.digest,
+        about_signals=False,
         cover=cover(view),
         sections=(
             Section("What this is", (CORRECTION,)),

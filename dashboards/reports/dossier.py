@@ -26,6 +26,14 @@ FIGURES = {
     "alerts_per_1000": "Alerts per 1,000",
     "missed_per_1000": "Missed positives per 1,000",
 }
+COMPONENTS = (
+    "modification",
+    "data_management",
+    "retraining",
+    "performance_evaluation",
+    "update_procedures",
+    "impact",
+)
 CORRECTION = (
     "A change of the operating point at a site may be a correction. A person decides which of the "
     "two applies and completes what is left open; lockwatch does not decide reportability."
@@ -130,7 +138,9 @@ def reasons_grids(view: ProposalView) -> tuple[Grid, ...]:
 
 def consequence_grid(view: ProposalView) -> Grid:
     """Every figure at the original, the last and the new operating point."""
-    found = view.document.get("consequences", {})
+    unordered = view.document.get("consequences", {})
+    last = sorted(name for name in unordered if name.startswith("last"))
+    found = {n: unordered[n] for n in ("original", *last, "new") if n in unordered}
     rows = tuple(
         (text, *(interval(c.get(name)) for c in found.values())) for name, text in FIGURES.items()
     )
@@ -189,9 +199,8 @@ def acceptance_grid(view: ProposalView) -> Grid:
 
 def traceability_grid(view: ProposalView) -> Grid:
     """Modification by the components of the modification protocol."""
-    names = tuple(view.document["traceability"][0])
-    rows = tuple(tuple(t[name] for name in names) for t in view.document["traceability"])
-    return Grid("Traceability", tuple(n.replace("_", " ").capitalize() for n in names), rows)
+    rows = tuple(tuple(t[name] for name in COMPONENTS) for t in view.document["traceability"])
+    return Grid("Traceability", tuple(n.replace("_", " ").capitalize() for n in COMPONENTS), rows)
 
 
 def signature_grid(view: ProposalView) -> Grid:
@@ -216,7 +225,7 @@ def release_grid(view: ProposalView) -> Grid:
             filters.instant(r.effective_from),
             r.rollback_to,
             r.printed_name,
-            "in use" if r.reported else "not reported yet",
+            "named in a window" if r.reported else "not reported yet",
         )
         for r in view.releases
     )

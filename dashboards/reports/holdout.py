@@ -25,6 +25,7 @@ def holdout_view(record: HoldoutRecord) -> ReportView:
         number=record.holdout,
         title="Re-evaluation on a freshly labelled holdout",
         status=record.verdict,
+        about_signals=False,
         digest=sha256(canonical(record.model_dump(mode="json"))),
         cover=(
             Fact("Device", f"{record.device} {record.version}"),

@@ -35,6 +35,7 @@ def user_notice(view: ProposalView, release: ReleaseView) -> ReportView:
         title="Notice to users",
         status="roll-back" if release.is_rollback else "change of operating point",
         digest=view.digest,
+        about_signals=False,
         cover=(
             Fact("Site", release.site_id),
             Fact("Device", f"{d['device']} {d['version']}"),

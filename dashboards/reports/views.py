@@ -39,7 +39,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ReportView:
-    """A whole report. `digest` is that of the evidence it was made from."""
+    """A whole report. `digest` is that of the evidence it was made from; `about_signals`: it
+    carries the caution on signals, and the table of values of its charts."""
 
     number: str
     title: str
@@ -47,12 +48,14 @@ class ReportView:
     digest: str
     cover: tuple[Fact, ...]
     sections: tuple[Section, ...]
+    about_signals: bool = True
+    is_signed_when_issued: bool = False
     signatures: tuple[SignatureView, ...] = ()
 
     @property
     def is_issued(self) -> bool:
-        """Until then every page says that it is not."""
-        return self.status == "issued"
+        """A report that people sign says on every page that it is not issued, until it is."""
+        return self.status == "issued" or not self.is_signed_when_issued
 
     @property
     def charts(self) -> tuple[Chart, ...]:
