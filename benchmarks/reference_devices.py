@@ -2,13 +2,15 @@
 
     python -m benchmarks.reference_devices [PATTERN …]
 
-The limit that the time is held against is three minutes on two cores.
+The limit that processor time is held against is three minutes of two cores; wall time stands
+beside it, because a machine that does other work makes only that longer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -18,7 +20,7 @@ from app.contracts.manifest import Manifest
 from app.contracts.signing import SigningKey
 from app.device.reference import PATTERNS, builder
 
-LIMIT_SECONDS, SEED = 180.0, 20260105
+LIMIT_SECONDS, SEED = 2 * 180.0, 20260105
 KEY = SigningKey.from_seed(b"lockwatch benchmark release key!")
 
 
@@ -27,24 +29,32 @@ def main(patterns: list[str]) -> None:
     for pattern in patterns or PATTERNS:
         with tempfile.TemporaryDirectory() as folder:
             first, second = Path(folder) / "first", Path(folder) / "second"
-            began = time.perf_counter()
+            began, used = time.perf_counter(), _processor_seconds()
             manifest = builder(pattern)(first, [KEY], SEED)
-            seconds = time.perf_counter() - began
+            wall, used = time.perf_counter() - began, _processor_seconds() - used
             builder(pattern)(second, [KEY], SEED)
-            print(line(pattern, manifest, seconds, _digest(first) == _digest(second)), flush=True)
+            same = _digest(first) == _digest(second)
+            print(line(pattern, manifest, wall, used, repeats=same), flush=True)
             report = first / "evaluation.json"
             if report.exists():
                 print(f"  {json.dumps(json.loads(report.read_text()))}", flush=True)
 
 
-def line(pattern: str, manifest: Manifest, seconds: float, repeats: bool) -> str:
+def line(pattern: str, manifest: Manifest, wall: float, used: float, *, repeats: bool) -> str:
     """What is claimed about one device."""
     row = manifest.validation.subgroups[0]
     same = "the same bytes" if repeats else "OTHER BYTES"
     return (
-        f"{pattern:14} {seconds:6.0f} s = {seconds / LIMIT_SECONDS:.2f} of the limit, {same}, "
+        f"{pattern:14} {used:5.0f} s of a core ({used / LIMIT_SECONDS:.2f} of the limit, "
+        f"{wall:.0f} s wall), {same}, "
         f"AUC {row.auc:.3f} ({row.auc_low:.3f} to {row.auc_high:.3f}) of {row.cases} unseen"
     )
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the workers that it has waited for."""
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(use.ru_utime + use.ru_stime for use in found)
 
 
 def _digest(folder: Path) -> str:

@@ -82,6 +82,7 @@ def page(manifest: Manifest, signers: Sequence[bytes]) -> str:
 
 
 def _identity(manifest: Manifest) -> list[tuple[str, str]]:
+    until = manifest.install_until
     return [
         ("lock digest", manifest.lock_digest),
         ("UDI-DI", manifest.udi_di),
@@ -89,6 +90,7 @@ def _identity(manifest: Manifest) -> list[tuple[str, str]]:
         ("pattern", manifest.pattern),
         ("finding", manifest.finding),
         ("oldest agent", manifest.minimum_agent),
+        ("to be installed until", until.isoformat() if until else "any day"),
     ]
 
 

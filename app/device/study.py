@@ -15,6 +15,7 @@ from app.device.pixels.characteristics import measure
 from app.device.pixels.decode import Picture, PixelsRefused, decode
 from app.device.pixels.geometry import Grid, working_spacing
 from app.device.pixels.modality import colour_characteristics, ultrasound_characteristics
+from app.device.pixels.orientation import turn
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 MOST_SPREAD = 1e-2  # of colours, where a scanner stores grey in colour
@@ -35,8 +36,11 @@ def examine(dataset: Dataset, preprocessing: Preprocessing) -> Examined:
     """Decode, measure and bring to canonical pixels; `PixelsRefused` for what cannot be."""
     picture = decode(dataset)
     values = _expected(picture, preprocessing, header.text(dataset, "Modality") == "US")
+    turned = turn(dataset)
+    values = turned.upright(values)
     shape = (values.shape[1], values.shape[2])
-    spacing_mm = working_spacing(shape, picture.spacing_mm, preprocessing)
+    stored_mm = picture.spacing_mm and turned.swapped(picture.spacing_mm)
+    spacing_mm = working_spacing(shape, stored_mm, preprocessing)
     if spacing_mm is None:
         raise PixelsRefused("spacing", "a pixel spacing expected, got none")
     grey = values[0] @ LUMINANCE if values.ndim == 4 else values[0]
@@ -48,7 +52,7 @@ def examine(dataset: Dataset, preprocessing: Preprocessing) -> Examined:
         canonical(stored, spacing_mm, preprocessing, picture.highest),
         measured.values | _of_kind(values, picture, dataset) | header_numbers(dataset),
         measured.is_constant,
-        Grid(shape, spacing_mm, preprocessing),
+        Grid(shape, spacing_mm, preprocessing, turned),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.contracts.manifest import Preprocessing
+from app.device.pixels.orientation import AS_STORED, Turn
 from monitors.schema import FloatArray
 
 FITTED = ("colour",)  # images without a length scale: fitted to the canonical size
@@ -14,22 +15,25 @@ FITTED = ("colour",)  # images without a length scale: fitted to the canonical s
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A stored image of `shape` (rows, columns) at `spacing_mm` (row, column), and canonical
-    pixels around the same centre. Points are (..., 2): column, row, in pixels."""
+    """An upright image of `shape` (rows, columns) at `spacing_mm` (row, column), canonical pixels
+    around the same centre, and the turn that made it from the stored one. Points are (..., 2):
+    column, row, in pixels."""
 
     shape: tuple[int, int]
     spacing_mm: tuple[float, float]
     to: Preprocessing
+    turned: Turn = AS_STORED
 
     def canonical(self, points: FloatArray) -> FloatArray:
         """Points of the stored image, on canonical pixels."""
         scale, source, target = self._geometry()
-        return np.asarray((points - source) * scale + target)
+        upright = self.turned.upright_points(points, self.shape)
+        return np.asarray((upright - source) * scale + target)
 
     def stored(self, points: FloatArray) -> FloatArray:
         """Points on canonical pixels, in the stored image."""
         scale, source, target = self._geometry()
-        return np.asarray((points - target) / scale + source)
+        return self.turned.stored((points - target) / scale + source, self.shape)
 
     def _geometry(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         scale = np.array(self.spacing_mm[::-1]) / self.to.spacing_mm

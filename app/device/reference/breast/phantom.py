@@ -16,7 +16,7 @@ from app.device.reference.common.phantom import Phantom, Truth, demography, late
 from app.device.reference.common.sound import Ultrasound, header, picture, speckle, stored
 
 SEPARATION = 2.5
-LOBULE_RATE = 0.6  # fat lobules look a little like lesions
+LOBULE_RATE = 0.5  # fat lobules look a little like lesions
 
 SCANNERS: Mapping[str, Ultrasound] = {
     "ge": Ultrasound(136, 136, 0.30),
@@ -45,9 +45,9 @@ def detection_case(
 ) -> Phantom:
     """A screening image; positive: there is a lesion, of any kind."""
     looks = float(rng.normal(0.9, 1.0))
-    contrast = float(np.exp(rng.normal(1.85, 0.5)))  # dB below the tissue around it
+    contrast = float(np.exp(rng.normal(2.4, 0.4)))  # dB below the tissue around it
     count = 1 + int(rng.random() < 0.12) if positive else 0
-    band = severity(positive, contrast / 5) if positive else "none"
+    band = severity(positive, contrast / 8) if positive else "none"
     return _case(rng, vendor, variation, positive, [(looks, contrast)] * count, band)
 
 

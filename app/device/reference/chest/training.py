@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,19 +19,15 @@ SEGMENTER_EPOCHS = 4
 
 def learn(cohort: Cohort, epochs: int, progress: Progress) -> dict[str, nn.Module]:
     """Segmenter and classifier, by stage name."""
-    images = torch.from_numpy(cohort.images)[:, None]
-    lungs = torch.from_numpy(cohort.covered[:OUTLINED] / 255).float()
-    segmenter = _segmenter(images[:OUTLINED], lungs, progress)
-    with torch.inference_mode():
-        found = torch.cat([segmenter(part)[0] for part in torch.split(images, 256)]).clone()
-    positive = torch.from_numpy(cohort.positive).float()
-    classifier = _classifier(images, found, positive, epochs, progress)
-    return {"lungs": segmenter, "classifier": classifier}
+    outlined = segmenter(cohort.take(np.arange(len(cohort)) < OUTLINED), progress)
+    return {"lungs": outlined, "classifier": classifier(cohort, outlined, epochs, progress)}
 
 
-def _segmenter(images: Tensor, lungs: Tensor, progress: Progress) -> LungSegmenter:
+def segmenter(cohort: Cohort, progress: Progress) -> LungSegmenter:
+    """A network that outlines lung fields as they are outlined in the cohort."""
     network = LungSegmenter()
-    target = functional.avg_pool2d(lungs, 4)
+    images = torch.from_numpy(cohort.images)[:, None]
+    target = functional.avg_pool2d(torch.from_numpy(cohort.masks), 4)
 
     def loss(at: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(network.logits(images[at]), target[at])
@@ -42,9 +39,14 @@ def _segmenter(images: Tensor, lungs: Tensor, progress: Progress) -> LungSegment
     return network
 
 
-def _classifier(
-    images: Tensor, lungs: Tensor, positive: Tensor, epochs: int, progress: Progress
+def classifier(
+    cohort: Cohort, outlined: LungSegmenter, epochs: int, progress: Progress
 ) -> Classifier:
+    """A network that tells the positive cases, looking at the image and at what is lung."""
+    images = torch.from_numpy(cohort.images)[:, None]
+    with torch.inference_mode():
+        lungs = torch.cat([outlined(part)[0] for part in torch.split(images, 256)]).clone()
+    positive = torch.from_numpy(cohort.positive).float()
     network = Classifier()
 
     def loss(at: Tensor) -> Tensor:

@@ -180,10 +180,12 @@ def marks(cohort: Cohort, read: Reading, threshold: float) -> dict[str, float]:
 
 
 def agreement(measured: FloatArray, true: FloatArray) -> dict[str, float]:
-    """Bias, standard deviation of the difference, and limits of agreement (Bland 1986)."""
+    """Mean absolute error, bias, standard deviation of the difference, and limits of agreement
+    (Bland 1986)."""
     difference = measured - true
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     return {
+        "mean_absolute_error": float(np.abs(difference).mean()),
         "bias": bias,
         "sd": sd,
         "limit_low": bias - 1.96 * sd,

@@ -74,7 +74,7 @@ def build(
         modules = device.learn(cohort, size.epochs, progress)
         reference = fitting()
         progress("validation", 0.0)
-        locked = _locked(device, modules, reference, size, seed)
+        locked = lock(device, modules, reference, size, seed)
         unseen = validation()
         digests = (cohort.digest, reference.digest, unseen.digest)
         evaluated, report = locked.evaluated(unseen, digests)
@@ -173,13 +173,14 @@ def _stored(
     return stored, np.array([case.positive for case in cases])
 
 
-def _locked(
+def lock(
     device: ReferenceDevice,
     modules: dict[str, nn.Module],
     reference: Cohort,
     size: Effort,
     seed: int,
 ) -> Locked:
+    """Calibrate, export, and fit everything else on the reference cohort."""
     device = _calibrated(device, modules, reference)
     programs = _programs(device, modules)
     loaded: dict[str, Module] = {

@@ -166,7 +166,7 @@ DEVICE = ReferenceDevice(
             name="measurement",
             kind="measurement",
             inputs=("ventricle", "landmarks"),
-            outputs=(ventricle.NAME,),
+            outputs=(ventricle.NAME, "probability"),
             parameters={"slope": 1.0, "offset": 0.0, "cut": REDUCED, "scale": 10.0},
         ),
     ),
