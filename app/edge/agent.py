@@ -21,6 +21,7 @@ from app.contracts.signing import SigningKey
 from app.edge import installation, logs, orders, page, spool, status, uplink, upload, windows
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
+from app.edge.completeness import Studies
 from app.edge.deliver import Deliverer
 from app.edge.destinations import destinations
 from app.edge.dispatch import Dispatcher
@@ -79,8 +80,14 @@ class Agent:
         self._dispatcher = Dispatcher(
             settings, self._job(), self._journal, self._inbox, self._pseudonyms
         )
+        self._studies = Studies(
+            settings.study_quiet_seconds,
+            settings.study_objects,
+            self._study_of,
+            self._dispatcher.add,
+        )
         self._receiver = Receiver(
-            settings, self._inbox, self._journal, self._pseudonyms, self._dispatcher.add
+            settings, self._inbox, self._journal, self._pseudonyms, self._new_case
         )
         self._deliverer = Deliverer(settings, self._journal, self._outbox)
         self._lock = Lock(self._dispatcher, self._journal, BackOff())
@@ -131,6 +138,8 @@ class Agent:
         yield "status", _status_interval(), self._write_status
         for name in destinations(settings):
             yield f"to-{name}", DELIVERY_S, partial(self._deliverer.deliver, name)
+        if settings.study_quiet_seconds > 0:
+            yield "studies", DELIVERY_S, self._studies.look
         if settings.watched_folder is not None:
             limit = settings.largest_object_mb
             folder = settings.watched_folder
@@ -232,10 +241,18 @@ class Agent:
             case_seconds=s.case_seconds,
         )
 
+    def _new_case(self, key: bytes, stored: float | None = None) -> None:
+        held = self._settings.study_quiet_seconds > 0
+        (self._studies.arrived if held else self._dispatcher.add)(key, stored)
+
+    def _study_of(self, key: bytes) -> str:
+        asked = {"do": "study", "path": str(self._inbox.path(key))}
+        return str(self._dispatcher.ask(asked)["study"])
+
     def _adopt(self) -> None:
         """Continue where the last run stopped, or was stopped."""
         for key in self._journal.do(waiting):
-            self._dispatcher.add(key)
+            self._new_case(key)
         self._receiver.adopt()
 
     def _take_labels(self) -> None:

@@ -129,6 +129,8 @@ class Dispatcher:
         """A worker's answer; `BundleRefused` or `WorkerLost` when there is none."""
         question = _Question(request, Future())
         with self._changed:
+            if self._stopping:
+                raise WorkerLost("stopping")
             self._questions.append(question)
             self._changed.notify()
         return question.future.result()

@@ -89,6 +89,8 @@ class EdgeSettings(_Closed):
     largest_object_mb: int = Field(default=512, ge=1)
     free_disk_mb: int = Field(default=200, ge=0)
 
+    study_quiet_seconds: float = Field(default=0.0, ge=0, le=3600)
+    study_objects: int = Field(default=0, ge=0)
     watched_folder: Path | None = None
     query_peer: Peer | None = None
     query_retrieve: Literal["get", "move"] = "get"
@@ -172,6 +174,15 @@ class EdgeSettings(_Closed):
             raise ValueError("tls_key: expected together with tls_certificate")
         if self.tls_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_ca: expected only with tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _studies_end(self) -> Self:
+        if self.study_objects and not self.study_quiet_seconds:
+            raise ValueError(
+                "study_objects: expected together with study_quiet_seconds, "
+                "or a study that stays smaller would wait for ever"
+            )
         return self
 
     @model_validator(mode="after")

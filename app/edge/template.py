@@ -28,6 +28,8 @@ allowed_ae_titles = []            # who may send; at least one
 # maximum_associations = 20
 # largest_object_mb = 512
 # free_disk_mb = 200              # below this much free space, senders are told to wait
+# study_quiet_seconds = 0.0       # hold a study's objects until nothing came for so long; 0: do not
+# study_objects = 0               # ... or until it has so many; 0: not known
 # watched_folder = "incoming"     # DICOM files dropped here are taken and removed
 
 # commitment_peers = [{ host = "10.1.2.3", port = 104, ae = "CT1" }]  # who may ask for commitment

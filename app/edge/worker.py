@@ -91,6 +91,7 @@ class Worker:
         """Dispatch one request."""
         actions: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
             "case": self._case,
+            "study": self._study,
             "prove": self._prove,
             "sentinel": self._sentinel,
         }
@@ -108,6 +109,17 @@ class Worker:
             "stratum": result.stratum,
         }
         return reply | self._around(path, result, request["thresholds"])
+
+    def _study(self, request: Mapping[str, Any]) -> Reply:
+        """Which study an object is of; "" where its header does not say."""
+        from app.edge import headers
+
+        try:
+            return {"study": str(headers.read(Path(request["path"])).StudyInstanceUID)}
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  the chain says what is wrong with such an object
+            return {"study": ""}
 
     def _thresholds(
         self, path: Path, by_class: Mapping[str, Mapping[str, float]]
