@@ -13,7 +13,7 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
-from app.central.references import repository
+from app.central.references import checks, repository
 from app.central.references.cohort import cohort_of
 from app.central.references.freezing import freeze, thaw
 from app.central.references.models import Reference, ReferenceState
@@ -68,7 +68,11 @@ def propose(
         state=ReferenceState.CANDIDATE,
         frozen=frozen,
         digest=sha256(frozen),
-        summary=_summary(built, arrived, end),
+        summary=_summary(built, arrived, end)
+        | {
+            "stability": checks.stability(in_force.plan, arrived.history, end.toordinal(), cohort),
+            "distance_to_cohort": checks.distances(arrived.history, end.toordinal(), cohort),
+        },
         proposed_by=by,
         proposed_at=now,
     )
