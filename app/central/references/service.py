@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -119,6 +119,19 @@ def views(session: Session, *, lock_digest: str | None = None) -> tuple[Referenc
     """Reference periods, newest first."""
     found = repository.references(session, lock_digest=lock_digest)
     return tuple(view(session, reference) for reference in found)
+
+
+def seen_from(view: ReferenceView, scope: str | None) -> ReferenceView:
+    """The same without what is said of other sites than `scope`, where a person is bound to one."""
+    if scope is None:
+        return view
+    contents = dict(view.contents)
+    for part in ("assessability", "distance_to_cohort"):
+        kept = contents.get(part, {}).items()
+        contents[part] = {k: v for k, v in kept if scope in k.split(":")}
+    still = dict(contents.get("stability", {}))
+    still["signals"] = [s for s in still.get("signals", ()) if s["sites"] == [scope]]
+    return replace(view, contents=contents | {"stability": still})
 
 
 def view(session: Session, reference: Reference) -> ReferenceView:

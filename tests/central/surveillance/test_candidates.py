@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app import clock
+from app.central.accounts.models import Role
 from app.central.fleet import service as fleet
 from app.central.references import checks
 from app.central.references import service as references
@@ -84,3 +85,14 @@ def test_a_site_that_scores_higher_throughout_is_as_far_away_as_its_mean(watched
 
     assert distance == pytest.approx(higher, abs=1e-12)
     assert distance > 0.05
+
+
+def test_c16_of_a_reference_somebody_of_one_site_sees_nothing_of_another(watched: Watched) -> None:
+    watched.world.add_site("H02")
+    anyone = watched.world.browser("ann", Role.VIEWER)
+    elsewhere = watched.world.browser("bob", Role.SITE_ADMIN, "H02")
+
+    assert "H01" in anyone.get("/api/v1/references").text
+    answer = elsewhere.get("/api/v1/references")
+    assert answer.status_code == 200
+    assert "H01" not in answer.text
