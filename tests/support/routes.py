@@ -23,7 +23,8 @@ def doors(app: FastAPI) -> Iterator[Door]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute):
             methods = tuple(sorted(context.methods or ()))
-            yield Door(methods, context.path or "", frozenset(_permissions(context.dependant)))
+            path = (context.path or "").replace(":path}", "}")  # as the OpenAPI document has it
+            yield Door(methods, path, frozenset(_permissions(context.dependant)))
 
 
 def _permissions(dependant: object) -> Iterator[str]:

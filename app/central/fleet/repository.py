@@ -61,6 +61,12 @@ def edges(
     return session.scalars(query).all()
 
 
+def public_keys(session: Session) -> dict[str, bytes]:
+    """The key of every edge, also of those that are gone: their windows stay."""
+    query = select(Edge.id, Edge.public_key)
+    return {edge_id: bytes.fromhex(key) for edge_id, key in session.execute(query)}
+
+
 def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
     """The enrolment code, locked: two keys cannot redeem it at once."""
     return session.get(EnrolmentCode, code_hash, with_for_update=True)

@@ -15,9 +15,10 @@ router = APIRouter(prefix="/api/v1/references", tags=["references"])
 
 
 @router.get("", response_model=list[ReferenceView])
-def list_references(session: DbSession, _: Viewer) -> tuple[ReferenceView, ...]:
+def list_references(session: DbSession, person: Viewer) -> tuple[ReferenceView, ...]:
     """Reference periods, newest first."""
-    return service.views(session)
+    views = service.views(session)
+    return tuple(service.seen_from(view, person.site_id) for view in views)
 
 
 @router.post("", response_model=ReferenceView, status_code=201, responses=problems(403, 404, 422))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
-from app.central.references import repository
+from app.central.references import checks, repository
 from app.central.references.cohort import cohort_of
 from app.central.references.freezing import freeze, thaw
 from app.central.references.models import Reference, ReferenceState
@@ -68,7 +68,11 @@ def propose(
         state=ReferenceState.CANDIDATE,
         frozen=frozen,
         digest=sha256(frozen),
-        summary=_summary(built, arrived, end),
+        summary=_summary(built, arrived, end)
+        | {
+            "stability": checks.stability(in_force.plan, arrived.history, end.toordinal(), cohort),
+            "distance_to_cohort": checks.distances(arrived.history, end.toordinal(), cohort),
+        },
         proposed_by=by,
         proposed_at=now,
     )
@@ -115,6 +119,19 @@ def views(session: Session, *, lock_digest: str | None = None) -> tuple[Referenc
     """Reference periods, newest first."""
     found = repository.references(session, lock_digest=lock_digest)
     return tuple(view(session, reference) for reference in found)
+
+
+def seen_from(view: ReferenceView, scope: str | None) -> ReferenceView:
+    """The same without what is said of other sites than `scope`, where a person is bound to one."""
+    if scope is None:
+        return view
+    contents = dict(view.contents)
+    for part in ("assessability", "distance_to_cohort"):
+        kept = contents.get(part, {}).items()
+        contents[part] = {k: v for k, v in kept if scope in k.split(":")}
+    still = dict(contents.get("stability", {}))
+    still["signals"] = [s for s in still.get("signals", ()) if s["sites"] == [scope]]
+    return replace(view, contents=contents | {"stability": still})
 
 
 def view(session: Session, reference: Reference) -> ReferenceView:
