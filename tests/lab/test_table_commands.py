@@ -175,7 +175,8 @@ def test_a_higher_prevalence_lowers_the_threshold_and_other_causes_refuse(folder
 
     assert moved["refused"] == []
     assert moved["new_threshold"] < moved["old_threshold"]
-    assert {n: v for n, v, *_ in moved["new"]}["ppv"] == pytest.approx(0.5, abs=0.1)
+    old, new = ({n: v for n, v, *_ in moved[of]}["ppv"] for of in ("old", "new"))
+    assert 0.5 <= new < old  # as near as the merged bins allow
     assert "includes the" in said["none"]  # the share of positives is as before
     assert "labels moved" in said["prevalence"]  # of readers who err: scores exaggerate
     assert "scores are never remapped" in said["scanner"]
@@ -188,7 +189,7 @@ def test_a_higher_prevalence_lowers_the_threshold_and_other_causes_refuse(folder
 def test_a_claim_that_would_be_broken_refuses(folder: Path) -> None:
     out = folder / "claim.json"
     run("recalibrate", folder / "clear.csv", "--columns", folder / "columns.toml",
-        "--reference-end", END, "-o", out, "--hold", "alert_rate", "--target", "0.1",
+        "--reference-end", END, "-o", out, "--hold", "alert_rate", "--target", "0.25",
         "--claim", "0.9")  # fmt: skip
 
     [reason] = json.loads(out.read_text())["refused"]
