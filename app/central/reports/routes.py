@@ -21,8 +21,14 @@ from app.central.errors import Forbidden
 from app.central.problems import problems
 from app.central.reports import drafting, schedules, service, signing
 from app.central.reports.models import Meaning, ReportSchedule
-from app.central.reports.schemas import NewReport, NewSchedule, NewSignature, ScheduleOut
-from app.central.reports.service import Rebuilt, ReportView
+from app.central.reports.schemas import (
+    NewReport,
+    NewSchedule,
+    NewSignature,
+    ScheduleOut,
+    ShownReport,
+)
+from app.central.reports.service import Rebuilt, ReportDetail, ReportView
 
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 # An issued report is a record, not a page of ours: nothing in it may run.
@@ -113,10 +119,10 @@ def end_schedule(schedule_id: str, session: DbSession, now: Now, by: Administrat
     return Response(status_code=204)
 
 
-@router.get("/{number}", response_model=ReportView, responses=problems(404))
-def show_report(number: str, session: DbSession, _: Reader) -> ReportView:
-    """One report."""
-    return service.detail(session, number).report
+@router.get("/{number}", response_model=ShownReport, responses=problems(404))
+def show_report(number: str, session: DbSession, _: Reader) -> ReportDetail:
+    """One report with its signatures, and the digest of the content that a signature names."""
+    return service.detail(session, number)
 
 
 @router.post(

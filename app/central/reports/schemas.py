@@ -1,4 +1,4 @@
-"""What the routes of reports take."""
+"""What the routes of reports take and give."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.central.reports.models import Frequency, Meaning
+from app.central.reports.ports import SignatureView
+from app.central.reports.service import ReportView
 
 
 class NewReport(BaseModel):
@@ -31,6 +33,16 @@ class NewSignature(BaseModel):
     content_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     reason: str = Field(default="", max_length=4000)
     password: SecretStr = Field(max_length=1024)
+
+
+class ShownReport(BaseModel):
+    """A report, what signs it, and what is to be signed; "" before it is drafted."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    report: ReportView
+    content_digest: str
+    signatures: tuple[SignatureView, ...]
 
 
 class NewSchedule(BaseModel):

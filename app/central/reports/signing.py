@@ -140,9 +140,9 @@ def _open(session: Session, number: str, states: tuple[ReportState, ...], what: 
 
 
 def _check_person(session: Session, report: Report, meaning: Meaning, signer: Signer) -> None:
-    """The author does not review; whoever reviewed does not approve."""
-    if meaning is Meaning.REVIEW and signer.name == report.requested_by:
-        raise NotAllowed("a report is reviewed by another person than its author")
+    """The author neither reviews nor approves; whoever reviewed does not approve."""
+    if meaning is not Meaning.WITHDRAWAL and signer.name == report.requested_by:
+        raise NotAllowed("a report is reviewed and approved by another person than its author")
     reviewers = {
         s.signed_by
         for s in repository.signatures(session, report.number)
