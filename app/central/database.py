@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -39,6 +40,7 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+LARGEST_EXACT = 2**53 - 1  # of the integers that a double holds
 MIGRATION_LOCK = 6_012_026  # any number, the same in every process
 
 
@@ -61,6 +63,17 @@ class Base(DeclarativeBase):
     }
 
 
+def _json(stored: str) -> Any:
+    """What stands in a JSON column. Numbers are doubles (RFC 8785): `jsonb` gives 1e38 back
+    without its exponent, and Python would read an integer that no canonical JSON can hold."""
+    return json.loads(stored, parse_int=_number)
+
+
+def _number(digits: str) -> int | float:
+    whole = int(digits)
+    return whole if abs(whole) <= LARGEST_EXACT else float(whole)
+
+
 def open_engine(url: str, *, pool_size: int = 4) -> Engine:
     """An engine whose connections are checked before use and left when they turn read-only."""
     engine = create_engine(
@@ -70,6 +83,7 @@ def open_engine(url: str, *, pool_size: int = 4) -> Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         pool_recycle=1800,
+        json_deserializer=_json,
         connect_args={
             "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=300s",
             "application_name": "lockwatch",

@@ -13,7 +13,7 @@ from app.central.audit.service import lines
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.surveillance import service
 from app.central.surveillance.models import TRANSITIONS, Action, Signal, SignalState
-from app.contracts.signing import canonical, verify
+from app.contracts.signing import canonical, sha256, verify
 from tests.conftest import Clock
 from tests.support.fleet import PASSWORD, World
 
@@ -183,3 +183,19 @@ def test_a_signal_of_another_site_is_not_there(world: World) -> None:
 def test_an_unknown_signal_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match="no signal S-9999"), world.sessions() as session:
         service.signal(session, "S-9999")
+
+
+@pytest.mark.parametrize("statistic", [2.0**53 - 1, 2.0**53, 7.3e20, 7.304604054591152e38])
+def test_a_signal_with_much_evidence_reads_back_as_it_was_digested(
+    world: World, statistic: float
+) -> None:
+    signal_id = a_signal(world)
+    with world.sessions.begin() as session:
+        signal = session.get_one(Signal, signal_id)
+        signal.document = signal.document | {"statistic": statistic}
+        stored = sha256(canonical(signal.document))
+
+    with world.sessions() as session:
+        found = service.signal(session, signal_id)
+
+    assert (found.signal.statistic, found.digest) == (statistic, stored)
