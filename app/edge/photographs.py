@@ -11,19 +11,18 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from datetime import date
-from io import BytesIO
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
     JPEGBaseline8Bit,
     OphthalmicPhotography8BitImageStorage,
     VLPhotographicImageStorage,
 )
 
+from app.edge.dicom_objects import uid_of
 from app.edge.pseudonyms import Pseudonyms
 from app.edge.receive import NOT_UNDERSTOOD, Refused
 from app.edge.settings import Camera
@@ -74,10 +73,10 @@ def as_dicom(picture: Picture, camera: Camera, details: Details, pseudonyms: Pse
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
     made.SOPClassUID = sop_class
-    made.SOPInstanceUID = _uid(hashlib.sha256(picture.data).digest())
+    made.SOPInstanceUID = uid_of(hashlib.sha256(picture.data).digest())
     visit = f"{details.patient_id}\0{details.accession_number}\0{details.taken_on}"
-    made.StudyInstanceUID = _uid(pseudonyms.case(f"study\0{visit}"))
-    made.SeriesInstanceUID = _uid(pseudonyms.case(f"series\0{visit}\0{details.camera}"))
+    made.StudyInstanceUID = uid_of(pseudonyms.case(f"study\0{visit}"))
+    made.SeriesInstanceUID = uid_of(pseudonyms.case(f"series\0{visit}\0{details.camera}"))
     made.PatientID, made.PatientName, made.PatientBirthDate = details.patient_id, "", ""
     made.PatientSex, made.PatientAge = details.sex, f"{details.age:03d}Y"
     made.AccessionNumber, made.StudyID = details.accession_number, ""
@@ -109,13 +108,6 @@ def _set_pixels(made: Dataset, picture: Picture) -> None:
     made["PixelData"].is_undefined_length = True
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-
-
-def as_file(made: Dataset) -> bytes:
-    """The object as a file."""
-    buffer = BytesIO()
-    dcmwrite(buffer, made, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def picture(jpeg: bytes) -> Picture:
@@ -153,8 +145,3 @@ def _segment(jpeg: bytes, at: int) -> tuple[int, bytes, int]:
     if end > len(jpeg) or end < at + 4:
         raise Refused(NOT_UNDERSTOOD, "jpeg_not_readable")
     return jpeg[at + 1], jpeg[at:end], end
-
-
-def _uid(digest: bytes) -> str:
-    """A UID under 2.25 (PS3.5 B.2)."""
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from pydicom.dataset import Dataset
-from pydicom.filewriter import dcmwrite
 
 from app.contracts.manifest import Manifest
 from app.device.result import CaseResult, Outcome
 from app.edge import spool
+from app.edge.dicom_objects import as_file
 from app.edge.heat_map import heat_map_image
 from app.edge.hl7 import priority_message
 from app.edge.overlay import presentation
@@ -83,10 +82,3 @@ def build(
         spool.replace(outbox / f"{stem}{kind}", (content,))
         built.names.append(f"{stem}{kind}")
     return built
-
-
-def as_file(dataset: Dataset) -> bytes:
-    """The object as the bytes of a DICOM file."""
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()

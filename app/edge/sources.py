@@ -17,6 +17,7 @@ from pydicom.valuerep import DA, TM
 
 from app.contracts.manifest import Manifest
 from app.edge import headers
+from app.edge.dicom_objects import uid_of
 
 NOTICE = "AI triage result, not a diagnosis"
 
@@ -68,7 +69,7 @@ def algorithm_equipment(manifest: Manifest) -> Any:
 
 def device_uid(manifest: Manifest) -> str:
     """The Device UID of a locked device version: another lock is another device."""
-    return f"2.25.{int(manifest.lock_digest[:32], 16)}"
+    return uid_of(bytes.fromhex(manifest.lock_digest))
 
 
 def date_as(result: Dataset, now: datetime) -> None:
@@ -82,7 +83,7 @@ def date_as(result: Dataset, now: datetime) -> None:
 def uid(source: Dataset, manifest: Manifest, purpose: str) -> str:
     """A UID under 2.25 (PS3.5 B.2), the same for the same source, lock and purpose."""
     text = f"{purpose}\0{source.SOPInstanceUID}\0{manifest.lock_digest}"
-    return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
+    return uid_of(hashlib.sha256(text.encode()).digest())
 
 
 def _text(header: Dataset, name: str) -> str:

@@ -26,9 +26,10 @@ from multipart import MultipartError, MultipartParser, parse_options_header
 from pydantic import ValidationError
 
 from app import clock
+from app.edge.dicom_objects import as_file
 from app.edge.file_header import named
 from app.edge.logs import log
-from app.edge.photographs import Details, as_dicom, as_file, picture
+from app.edge.photographs import Details, as_dicom, picture
 from app.edge.pseudonyms import Pseudonyms
 from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, OUT_OF_RESOURCES, Receiver, Refused
 from app.edge.settings import LOOPBACK, EdgeSettings

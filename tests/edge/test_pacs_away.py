@@ -13,8 +13,9 @@ from pydicom.uid import generate_uid
 from app import clock
 from app.edge.deliver import LONGEST_WAIT_S, Deliverer
 from app.edge.destinations import HL7, PEER, addressed
+from app.edge.dicom_objects import as_file
 from app.edge.journal import Journal
-from app.edge.results import IMAGE, MESSAGE, REPORT, as_file
+from app.edge.results import IMAGE, MESSAGE, REPORT
 from tests.conftest import Clock
 from tests.edge.builders import an_edge
 from tests.edge.test_deliver import Pacs, delivered, listening, results
