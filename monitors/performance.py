@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 
 from monitors.errors import MonitorError, NotAssessable
-from monitors.prevalence import Classes, prior_corrected
+from monitors.prevalence import Classes, Estimate, prior_corrected
 from monitors.proportions import Interval, clopper_pearson
 from monitors.schema import FloatArray
 
@@ -89,6 +89,20 @@ def post_stratified(audit: Audit, threshold_bin: int, confidence: float = 0.95) 
         _share(positive, variance, flagged, confidence),
         _share(audit.cases - positive, variance, ~flagged, confidence),
     )
+
+
+def audited_prevalence(audit: Audit, confidence: float = 0.95) -> Estimate:
+    """Share of positives among all cases, each bin's labels weighted by its cases, (...).
+
+    The stratified mean: Cochran (1977), Sampling Techniques, section 5.3.
+    """
+    if not np.all(audit.identified):
+        raise NotAssessable("prevalence is not identified: a score bin with cases has no label")
+    weight = audit.cases / audit.cases.sum(axis=-1, keepdims=True)
+    value = np.asarray((weight * audit.rate).sum(axis=-1))
+    error = np.asarray(np.sqrt((weight**2 * audit.rate_variance).sum(axis=-1)))
+    half = ndtri((1 + confidence) / 2) * error
+    return Estimate(value, error, np.maximum(value - half, 0.0), np.minimum(value + half, 1.0))
 
 
 def _threshold(audit: Audit, threshold_bin: int) -> int:

@@ -25,6 +25,7 @@ from monitors.errors import NotAssessable
 from monitors.expected import Expectation
 from monitors.gate import GateLimits
 from monitors.observations import Stratum
+from monitors.performance import Audit, audited_prevalence
 from monitors.prevalence import Classes, Estimate, label_shift_fit, mlls
 from monitors.proportions import Interval, wilson
 from monitors.recalibration import PER_MILLE
@@ -147,14 +148,10 @@ def _known(
 
 
 def _audited(labels: tuple[IntArray, IntArray], current: IntArray, bins: IntArray) -> Estimate:
-    """Share of positives by audit labels, each merged score bin by the cases that it holds."""
+    """By audit labels. Labels of other weeks can outnumber the cases of a merged score bin."""
     n, y = (np.asarray(x, dtype=np.float64) for x in labels)
-    cases = np.bincount(bins, weights=current, minlength=n.size)
-    rate, weight = (y + 0.5) / (n + 1), cases / cases.sum()
-    value = np.asarray((weight * rate).sum())
-    error = np.asarray(np.sqrt((weight**2 * rate * (1 - rate) / (n + 1)).sum()))
-    ends = (np.clip(value + z * error, 0.0, 1.0) for z in (-1.96, 1.96))
-    return Estimate(value, error, *ends)
+    cases = np.maximum(np.bincount(bins, weights=current, minlength=n.size), n)
+    return audited_prevalence(Audit(cases, n, y))
 
 
 def consequences(
