@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
 from app.contracts.manifest import (
@@ -31,7 +32,6 @@ from app.errors import ContractError
 
 # What runs the chain in a hospital: this distribution, with what this extra of it brings along.
 RUNTIME, EXTRA = "lockwatch", "edge"
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;(.*))?")
 
 
 def packed_arrays(**arrays: npt.NDArray[Any]) -> bytes:
@@ -126,24 +126,19 @@ def components() -> tuple[Component, ...]:
 
 def _needed() -> set[str]:
     """Normalised names (PEP 503). What another platform would need is not installed here."""
-    found, ahead = set[str](), [RUNTIME]
+    found, ahead = set[str](), [(RUNTIME, EXTRA)]
     while ahead:
-        name = re.sub(r"[-_.]+", "-", ahead.pop()).lower()
-        if name in found:
+        name, extra = ahead.pop()
+        if (known := canonicalize_name(name)) in found:
             continue
         try:
-            requirements = metadata.requires(name) or ()
+            requirements = metadata.requires(known) or ()
         except metadata.PackageNotFoundError:
             continue
-        found.add(name)
-        ahead += [r for text in requirements for r in _required(name, text)]
+        found.add(known)
+        ahead += [
+            (requirement.name, "")
+            for requirement in map(Requirement, requirements)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        ]
     return found
-
-
-def _required(name: str, requirement: str) -> list[str]:
-    """The distribution that `name` requires here; extras count only for our own."""
-    match = _REQUIREMENT.match(requirement)
-    assert match is not None
-    extra = re.search(r"extra *== *['\"]([^'\"]+)", match[2] or "")
-    wanted = extra is None or (name == RUNTIME and extra[1] == EXTRA)
-    return [match[1]] if wanted else []
