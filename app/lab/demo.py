@@ -14,7 +14,7 @@ import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +23,7 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from app.contracts.signals import Signal
 from app.lab import demo_memory
-from app.lab.demo_bundle import Device, obtain
+from app.lab.demo_bundle import Device, manufacturer_key, obtain
 from app.lab.demo_central import Api
 from app.lab.demo_deployment import Deployment, deployed
 from app.lab.demo_edges import DemoEdge
@@ -99,13 +99,15 @@ class Performance:
         sites = len(self.parts.edges)
         doors = {edge.site.code: edge.door for edge in self.parts.edges}
         with Traffic(self.play, doors, self.parts.run / "spool") as traffic:
-            traffic.prepare(0)  # the first days' images are made beside all that follows
+            # The first days' images and the service are made ready while the device is.
+            traffic.prepare(0)
+            self.parts.start_central(manufacturer_key(data_dir), self._night(0))
             device = self.device(data_dir)
             with (
                 self.watch("start"),
                 self.console.status(f"Starting the service and {sites} edges"),
             ):
-                self.parts.start(device, self._night(0))
+                self.parts.start(device)
             change = ChangeControl(self.parts, device.lock_digest) if self.play.planted else None
             self._play(traffic, device, change)
         with self.watch("report"), self.console.status("Writing the report"):
@@ -150,7 +152,7 @@ class Performance:
 
     def _approve_reference(self, device: Device) -> None:
         """An analyst proposes what was seen up to the reference end; another person approves."""
-        _, analyst, approver = self.parts.people
+        _, analyst, approver, _ = self.parts.people
         url = self.parts.central.url
         number = Api(url, analyst).propose_reference(device.lock_digest, self.play.reference_end)
         Api(url, approver).approve_reference(number)
@@ -164,9 +166,7 @@ class Performance:
         self.parts.settle(instant, sent)
         api = Api(self.parts.central.url, self.parts.people[1])
         signals, counted = api.signals(), api.balances()
-        number, pdf = api.report(device.lock_digest, self.play.first_day, last)
-        report = self.parts.run / f"{number}.pdf"
-        report.write_bytes(pdf)
+        report = self._report(api, device.lock_digest, last)
         self._weigh()
         balances = tuple(
             balance_of(edge, sent[edge.site.code], counted[edge.site.code])
@@ -174,6 +174,16 @@ class Performance:
         )
         recalibration = change.conclude() if change is not None else None
         return self._summary(device, signals, balances, report, recalibration)
+
+    def _report(self, api: Api, lock_digest: str, last: date) -> Path:
+        """The analyst drafts the drift report, two others sign it, and so it is issued."""
+        _, _, approver, reviewer = self.parts.people
+        number = api.draft_report(lock_digest, self.play.first_day, last)
+        for person, meaning in ((reviewer, "review"), (approver, "approval")):
+            Api(self.parts.central.url, person).sign_report(number, meaning, person.password)
+        report = self.parts.run / f"{number}.pdf"
+        report.write_bytes(api.report_pdf(number))
+        return report
 
     def _summary(
         self,

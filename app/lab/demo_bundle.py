@@ -45,15 +45,19 @@ class Device:
     sentinel_labels: tuple[int, ...]
 
 
+def manufacturer_key(folder: Path) -> SigningKey:
+    """The key that signs the devices of this demonstration; made when it is first asked for."""
+    return SigningKey.load_or_create(folder / "manufacturer.key")
+
+
 def obtain(folder: Path, *, effort: str = "full", progress: Progress = silent) -> Device:
     """The bundle kept under `folder`; built there first if this code has not built it yet."""
-    key_file = folder / "manufacturer.key"
-    key = SigningKey.load_or_create(key_file)
+    key = manufacturer_key(folder)
     bundle = folder / f"chest-{effort}-{_code_digest()[:12]}"
     if not bundle.exists():
         half = bundle.with_suffix(".half")
         shutil.rmtree(half, ignore_errors=True)
-        _build(half, key_file, effort, progress)
+        _build(half, folder, effort, progress)
         half.rename(bundle)
     opened = open_bundle(bundle, [key.public], 1)
     if opened.manifest.sentinel is None:
@@ -62,11 +66,11 @@ def obtain(folder: Path, *, effort: str = "full", progress: Progress = silent) -
     return Device(bundle, key, opened.lock_digest, tuple(int(label) for label in labels))
 
 
-def _build(folder: Path, key_file: Path, effort: str, progress: Progress) -> None:
+def _build(folder: Path, keys: Path, effort: str, progress: Progress) -> None:
     """Build in a process of its own: the training library and its memory go when it is done."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    builder = context.Process(target=_train, args=(folder, key_file, effort, sender))
+    builder = context.Process(target=_train, args=(folder, keys, effort, sender))
     builder.start()
     sender.close()
     with contextlib.suppress(EOFError):
@@ -77,12 +81,12 @@ def _build(folder: Path, key_file: Path, effort: str, progress: Progress) -> Non
         raise DemoFailed(f"building the device ended with exit code {builder.exitcode}")
 
 
-def _train(folder: Path, key_file: Path, effort: str, sender: Connection) -> None:
+def _train(folder: Path, keys: Path, effort: str, sender: Connection) -> None:
     from app.device.reference.chest.recipe import build
 
     die_with_parent()
-    keys = [SigningKey.load_or_create(key_file)]
-    build(folder, keys, RECIPE_SEED, effort, lambda what, share: sender.send((what, share)))
+    signing = [manufacturer_key(keys)]
+    build(folder, signing, RECIPE_SEED, effort, lambda what, share: sender.send((what, share)))
 
 
 def _code_digest() -> str:

@@ -36,12 +36,13 @@ class Colleague:
     password: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(12))
 
 
-def colleagues() -> tuple[Colleague, Colleague, Colleague]:
-    """An administrator, an analyst and a quality approver."""
+def colleagues() -> tuple[Colleague, Colleague, Colleague, Colleague]:
+    """An administrator, an analyst, a quality approver, and somebody of regulatory affairs."""
     return (
         Colleague("admin", "Ada Marsh", "administrator"),
         Colleague("analyst", "Jonas Weber", "analyst"),
         Colleague("approver", "Ines Duarte", "quality_approver"),
+        Colleague("regulatory", "Mara Lindholm", "regulatory"),
     )
 
 
@@ -185,8 +186,18 @@ class Api:
         """What the centre counts of each edge, by site."""
         return {one["site_id"]: one for one in self.get("/api/v1/balances")}
 
-    def report(self, lock_digest: str, start: date, end: date) -> tuple[str, bytes]:
-        """Draft a drift report on [start, end): its number and its PDF."""
+    def draft_report(self, lock_digest: str, start: date, end: date) -> str:
+        """Draft a drift report on [start, end): its number."""
         body = {"lock_digest": lock_digest, "start": str(start), "end": str(end)}
-        number = str(self.post("/api/v1/reports", body)["number"])
-        return number, self.content("GET", f"/api/v1/reports/{number}/pdf")
+        return str(self.post("/api/v1/reports", body)["number"])
+
+    def sign_report(self, number: str, meaning: str, password: str) -> None:
+        """Sign what the report says now."""
+        address = f"/api/v1/reports/{number}"
+        seen = self.get(address)["content_digest"]
+        body = {"meaning": meaning, "content_digest": seen, "password": password}
+        self.post(f"{address}/signatures", body)
+
+    def report_pdf(self, number: str) -> bytes:
+        """Its PDF."""
+        return self.content("GET", f"/api/v1/reports/{number}/pdf")

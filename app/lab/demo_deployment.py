@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from app import clock
+from app.contracts.signing import SigningKey
 from app.lab.demo_bundle import Device
 from app.lab.demo_central import RECIPIENT, Api, Colleague, DemoCentral, colleagues
 from app.lab.demo_edges import DemoEdge, free_ports
@@ -37,17 +38,23 @@ class Deployment:
     central: DemoCentral
     edges: tuple[DemoEdge, ...]
     supervisor: Supervisor
-    people: tuple[Colleague, Colleague, Colleague] = field(default_factory=colleagues)
+    people: tuple[Colleague, Colleague, Colleague, Colleague] = field(default_factory=colleagues)
 
     @property
     def clock_file(self) -> Path:
         """Every process lives at the instant that stands here."""
         return self.run / "clock"
 
-    def start(self, device: Device, instant: datetime) -> None:
-        """Start everything at `instant`, up to edges that are enrolled and approved."""
+    def start_central(self, key: SigningKey, instant: datetime) -> None:
+        """Start the service, which trusts `key`, at `instant`; `start` waits for it."""
         clock.set_simulated(self.clock_file, instant)
-        self._start_central(device)
+        self.central.write_settings([key.public])
+        config = ("--config", str(self.central.settings_file))
+        self.supervisor.start("central", "central", "serve", "--with-worker", *config)
+
+    def start(self, device: Device) -> None:
+        """Go on to the people, the device, and edges that are enrolled and approved."""
+        self._set_up_central(device)
         api = Api(self.central.url, self.people[0])
         for edge in self.edges:
             self._start_edge(edge, device, api)
@@ -72,10 +79,8 @@ class Deployment:
             DAY_WITHIN_S,
         )
 
-    def _start_central(self, device: Device) -> None:
-        self.central.write_settings([device.key.public])
+    def _set_up_central(self, device: Device) -> None:
         config = ("--config", str(self.central.settings_file))
-        self.supervisor.start("central", "central", "serve", "--with-worker", *config)
         self.supervisor.until(
             Api(self.central.url).is_up, "the central service", START_WITHIN_S, poll_s=0.2
         )

@@ -24,7 +24,7 @@ from app.lab.demo_processes import DemoFailed
 STEPS = ("start_assessment", "confirm")
 # Of the rise in PPV: the whole of it lies outside the cleared envelope at three times the odds.
 GIVEN_BACK = 1 / 3
-# What 35 cases a day can show within weeks; a hospital of the usual size keeps the draft's limits.
+# What some 32 cases a day can show within weeks; the usual hospital keeps the draft's limits.
 GATE = {"residual": 0.05, "relative_half_width": 0.25}
 Outcome = Literal["applied and rolled back", "refused", "incomplete"]
 
@@ -123,7 +123,7 @@ class ChangeControl:
         return next(edge for edge in self.parts.edges if edge.site.code == self.report.site)
 
     def _propose(self, signal: Signal) -> None:
-        administrator, analyst, _ = self.parts.people
+        administrator, analyst, *_ = self.parts.people
         where = f"/api/v1/device-versions/{self.lock_digest}/change-plan"
         api = self._as(administrator)
         plan = api.get(f"{where}/draft")

@@ -185,7 +185,8 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChangeCo
     device = a_device(tmp_path / "bundle")
     with deployed(tmp_path, (SITE,)) as parts:
         monkeypatch.setenv(clock.VARIABLE, str(parts.clock_file))
-        parts.start(device, FIRST + timedelta(days=DAYS + 1))
+        parts.start_central(device.key, FIRST + timedelta(days=DAYS + 1))
+        parts.start(device)
         manifest = open_bundle(device.bundle, [KEY.public], 1).manifest
         Weeks(parts, manifest, Api(parts.central.url, parts.people[0])).play()
         until = (FIRST + timedelta(days=CHANGED - 4)).date()

@@ -36,6 +36,7 @@ def a_short_play() -> Scenario:
 def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     play, home = a_short_play(), tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch, deployed(home, play.sites) as parts:
+        patch.setattr(demo, "manufacturer_key", lambda _: KEY)
         patch.setattr(demo, "obtain", lambda *_, **__: a_device())  # small: built in seconds
         return Performance(play, parts, Console(quiet=True)).run(home)
 

@@ -44,8 +44,10 @@ def classifier(
 ) -> Classifier:
     """A network that tells the positive cases, looking at the image and at what is lung."""
     images = torch.from_numpy(cohort.images)[:, None]
-    with torch.inference_mode():
-        lungs = torch.cat([outlined(part)[0] for part in torch.split(images, 256)]).clone()
+    lungs = torch.empty_like(images)
+    with torch.no_grad():
+        for part, seen in zip(torch.split(images, 256), torch.split(lungs, 256), strict=True):
+            seen.copy_(outlined(part)[0])
     positive = torch.from_numpy(cohort.positive).float()
     network = Classifier()
 
