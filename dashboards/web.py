@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dashboards import assets
-from dashboards.pages import duty, prospects, recalibration, reports, routes, sign_in
+from dashboards.pages import duty, recalibration, recalibration_preview, reports, routes, sign_in
 
 
 def install(app: FastAPI) -> None:
@@ -13,5 +13,5 @@ def install(app: FastAPI) -> None:
 
     `app.state` must hold settings, sessions, key and renderers, as `create_app` leaves them.
     """
-    for part in (assets, sign_in, reports, routes, duty, recalibration, prospects):
+    for part in (assets, sign_in, reports, routes, duty, recalibration, recalibration_preview):
         app.include_router(part.router)

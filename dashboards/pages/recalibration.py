@@ -250,7 +250,7 @@ def view_of(
             dossier.acceptance_grid(found),
             dossier.traceability_grid(found),
             dossier.signature_grid(found),
-            dossier.release_grid(found),
+            dossier.release_grid(found.releases),
             dossier.watch_grid(watched),
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from app.central.errors import NotFound
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView
 from app.central.intake import service as intake
+from app.central.recalibration.releases import ReleaseView
 from app.central.references import service as references
 from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
@@ -145,8 +147,10 @@ def _time_line(
     )
 
 
-def marks_of(signals: tuple[StoredSignal, ...]) -> tuple[Mark, ...]:
-    """Signals and decisions as marks on a time line."""
+def marks_of(
+    signals: tuple[StoredSignal, ...], released: Iterable[ReleaseView] = ()
+) -> tuple[Mark, ...]:
+    """Signals, decisions and new operating points as marks on a time line."""
     raised = [
         Mark(s.signal.date, MARKS[s.signal.kind], f"{s.id} {wording.title(s.signal).lower()}")
         for s in signals
@@ -156,7 +160,8 @@ def marks_of(signals: tuple[StoredSignal, ...]) -> tuple[Mark, ...]:
         for s in signals
         for d in s.decisions
     ]
-    return (*raised, *decided)
+    changed = [Mark(r.effective_from.date(), "release", f"{r.id} {r.kind}") for r in released]
+    return (*raised, *decided, *changed)
 
 
 def scanner_grid(history: History, site_id: str) -> Grid:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView
+from app.central.recalibration import releases
 from app.central.references import service as references
 from app.central.references.cohort import cohort_of
 from app.central.references.models import ReferenceState
@@ -617,10 +618,17 @@ def timeline(subject: Subject) -> Content:
         )
         if subject.first <= s.signal.date <= subject.last
     ]
+    released = releases.effective_between(
+        subject.session,
+        subject.version.lock_digest,
+        subject.first,
+        subject.last + timedelta(1),
+    )
     lanes = [Lane("device", _device_marks(subject))]
     for site in subject.sites:
         mine = tuple(s for s in signals if site in s.signal.sites)
-        lanes.append(Lane(site, (*marks_of(mine), *_outages(subject, site))))
+        changed = (r for r in released if r.site_id == site)
+        lanes.append(Lane(site, (*marks_of(mine, changed), *_outages(subject, site))))
     chart = TimeLine(
         title=f"What happened, {subject.days.words}",
         caption="Triangles: signals. Squares: decisions. Bars: changes, releases, gaps of data.",

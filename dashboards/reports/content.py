@@ -21,6 +21,7 @@ from dashboards.pages.registers import balance_sentences
 from dashboards.pages.signal import candidates, decisions, effect_rows
 from dashboards.pages.subjects import marks_of, reference_words
 from dashboards.pages.views import Fact, Grid
+from dashboards.reports.dossier import release_grid
 from dashboards.reports.views import Finding, ReportView, Section
 from dashboards.wording import Standing, count, sentence_case
 
@@ -317,7 +318,13 @@ def _changes(report: DriftReport) -> Section:
     events = [s.signal for s in report.signals if s.signal.signal.kind == "deterministic"]
     sites = [s.site_id for s in report.standing.sites]
     lanes = tuple(
-        Lane(one, marks_of(tuple(s.signal for s in report.signals if one in s.signal.signal.sites)))
+        Lane(
+            one,
+            marks_of(
+                tuple(s.signal for s in report.signals if one in s.signal.signal.sites),
+                (r for r in report.releases if r.site_id == one),
+            ),
+        )
         for one in sites
     )
     grid = Grid(
@@ -336,16 +343,17 @@ def _changes(report: DriftReport) -> Section:
         empty="No change was registered or seen.",
     )
     charts: tuple[Chart, ...] = ()
-    if lanes and report.signals:
+    if any(lane.marks for lane in lanes):
         charts = (
             TimeLine(
                 title="What happened, by site",
-                caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
+                caption="Triangles: signals. Squares: decisions. Bars: operating points.",
                 lanes=lanes,
                 period=Span(report.start, report.end - timedelta(1)),
             ),
         )
-    return Section("Changes in the period", charts=charts, grids=(grid,))
+    released = release_grid(report.releases, "Operating points that took effect")
+    return Section("Changes in the period", charts=charts, grids=(grid, released))
 
 
 def _open_points(report: DriftReport) -> Section:

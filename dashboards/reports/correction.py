@@ -88,7 +88,7 @@ def correction_report(view: ProposalView) -> ReportView:
         sections=(
             Section("What this is", (CORRECTION,)),
             Section("Elements", grids=grids),
-            Section("Actions", grids=(release_grid(view),)),
+            Section("Actions", grids=(release_grid(view.releases),)),
             Section("Notices to users", tuple(notice(view, r) for r in view.releases)),
         ),
     )

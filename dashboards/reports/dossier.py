@@ -5,7 +5,7 @@ Everything comes from the frozen document, its signatures and its releases; noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.central.plain import plain
@@ -50,7 +50,7 @@ def dossier(view: ProposalView) -> ReportView:
         Section("Acceptance criteria", grids=(acceptance_grid(view),)),
         Section("Traceability", grids=(traceability_grid(view),)),
         Section("Signatures", grids=(signature_grid(view),)),
-        Section("Releases", grids=(release_grid(view),)),
+        Section("Releases", grids=(release_grid(view.releases),)),
         Section("Comparison after the change", grids=(watch_grid(view.comparisons),)),
         Section("User notice", tuple(notice(view, r) for r in view.releases)),
         Section("Correction and removal", (CORRECTION, "Its data are a document of their own.")),
@@ -211,13 +211,13 @@ def signature_grid(view: ProposalView) -> Grid:
     return Grid("Signatures", ("Signed by", "At", "Meaning", "Reason"), rows)
 
 
-def release_grid(view: ProposalView) -> Grid:
-    """Stages of the roll-out."""
+def release_grid(releases: Iterable[ReleaseView], caption: str = "Releases") -> Grid:
+    """Operating points as they were released to sites, and taken back."""
     rows = tuple(
         (
             r.id,
             r.site_id,
-            "roll-back" if r.is_rollback else "release",
+            r.kind,
             ", ".join(
                 f"{t.stage} {t.scanner_class} ≥ {t.value:.4g}".replace("  ", " ")
                 for t in r.thresholds
@@ -227,10 +227,10 @@ def release_grid(view: ProposalView) -> Grid:
             r.printed_name,
             "named in a window" if r.reported else "not reported yet",
         )
-        for r in view.releases
+        for r in releases
     )
     columns = ("Operating point", "Site", "Kind", "Threshold", "Effective from", "Back to")
-    return Grid("Releases", (*columns, "Signed by", "Edge"), rows, empty="Nothing is released.")
+    return Grid(caption, (*columns, "Signed by", "Edge"), rows, empty="Nothing is released.")
 
 
 def watch_grid(comparisons: Sequence[PostChange]) -> Grid:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
+
+from sqlalchemy.orm import Session
 
 from app.central.alerts.models import Severity
 from app.contracts.signals import Signal
@@ -60,6 +63,10 @@ class Notice:
     facts: tuple[tuple[str, str], ...]
     to_do: tuple[str, ...]
     path: str
+
+
+Tell = Callable[[Session, str, Notice, Severity, Collection[str], str], None]
+"""Queues mails in the same transaction: cause, what, how soon, sites and device version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

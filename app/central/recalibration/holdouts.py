@@ -13,14 +13,13 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from app.central.alerts.models import Severity
-from app.central.alerts.ports import Notice
+from app.central.alerts.ports import Notice, Tell
 from app.central.audit import service as audit
 from app.central.errors import NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
 from app.central.recalibration import plans, repository
 from app.central.recalibration.models import HoldoutEvaluation
-from app.central.recalibration.telling import Tell
 from app.contracts.exchange import parse
 from app.contracts.holdout import HOLDOUT_TYPE, HoldoutRecord
 from app.contracts.signing import open_sealed, sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 
 from sqlalchemy.orm import Session
 
@@ -40,6 +40,11 @@ class ReleaseView:
     printed_name: str
     released_at: datetime
     reported: bool
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a word for people."""
+        return "roll-back" if self.is_rollback else "release"
 
 
 def release(
@@ -225,6 +230,15 @@ def get(session: Session, point_id: str) -> ReleaseView:
 def releases_of(session: Session, proposal_id: str) -> tuple[ReleaseView, ...]:
     """Every release of one proposal, oldest first."""
     return tuple(_view(session, r) for r in repository.releases_of(session, proposal_id))
+
+
+def effective_between(
+    session: Session, lock_digest: str, start: date, end: date
+) -> tuple[ReleaseView, ...]:
+    """What a device version was changed to, at any site, in [start, end), oldest first."""
+    first, last = (datetime.combine(day, time(0), tzinfo=UTC) for day in (start, end))
+    found = repository.effective_between(session, lock_digest, first, last)
+    return tuple(_view(session, r) for r in found)
 
 
 def reported_points(session: Session, lock_digest: str, site_id: str) -> tuple[str, ...]:

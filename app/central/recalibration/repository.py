@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -77,6 +78,18 @@ def releases_of(session: Session, proposal_id: str) -> Sequence[PointRelease]:
     """Every release of one proposal, oldest first."""
     query = select(PointRelease).where(PointRelease.proposal_id == proposal_id)
     return session.scalars(query.order_by(PointRelease.released_at, PointRelease.id)).all()
+
+
+def effective_between(
+    session: Session, lock_digest: str, start: datetime, end: datetime
+) -> Sequence[PointRelease]:
+    """Releases and roll-backs that took effect in [start, end), oldest first."""
+    query = select(PointRelease).where(
+        PointRelease.lock_digest == lock_digest,
+        PointRelease.effective_from >= start,
+        PointRelease.effective_from < end,
+    )
+    return session.scalars(query.order_by(PointRelease.effective_from, PointRelease.id)).all()
 
 
 def newest_release(session: Session, lock_digest: str, site_id: str) -> PointRelease | None:

@@ -11,12 +11,12 @@ from app.central.database import DbSession
 from app.central.fleet.routes import Envelope
 from app.central.plain import plain
 from app.central.problems import problems
-from app.central.recalibration import holdouts, plans, prospects, releases, service, watch
+from app.central.recalibration import holdouts, plans, preview, releases, service, watch
 from app.central.recalibration import proposal as proposals
 from app.central.recalibration.equivalent import Asked
 from app.central.recalibration.holdouts import HoldoutDue, HoldoutView
 from app.central.recalibration.plans import PlanDocument
-from app.central.recalibration.prospects import Prospects
+from app.central.recalibration.preview import Preview
 from app.central.recalibration.releases import ReleaseView
 from app.central.recalibration.schemas import (
     NewProposal,
@@ -57,12 +57,12 @@ def draft_plan(lock_digest: str, session: DbSession, _: Administrator) -> PlanDo
 
 @router.get(
     "/signals/{signal_id}/recalibration",
-    response_model=Prospects,
+    response_model=Preview,
     responses=problems(404, 409, 422),
 )
-def show_prospects(signal_id: str, session: DbSession, person: Viewer, now: Now) -> Prospects:
+def show_preview(signal_id: str, session: DbSession, person: Viewer, now: Now) -> Preview:
     """Whether the cause allows a new operating point, and what is known for choosing one."""
-    return prospects.prospects(session, signal_id, now.date(), scope=person.site_id)
+    return preview.preview_of(session, signal_id, now.date(), scope=person.site_id)
 
 
 @router.post("/change-plans", status_code=201, response_model=PlanDocument, responses=REFUSALS)

@@ -17,14 +17,13 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from app.central.alerts.models import Severity
-from app.central.alerts.ports import Notice
+from app.central.alerts.ports import Notice, Tell
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound
 from app.central.plain import plain
 from app.central.recalibration import repository
 from app.central.recalibration.equivalent import class_of
 from app.central.recalibration.models import PointRelease, PostChangeComparison
-from app.central.recalibration.telling import Tell
 from app.central.surveillance.history import assemble
 from app.contracts.signing import canonical, sha256
 from monitors.observations import History

@@ -14,6 +14,7 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import service as intake
 from app.central.plain import plain
+from app.central.recalibration import releases
 from app.central.references import repository as references_repository
 from app.central.references import service as references
 from app.central.reports.ports import DriftReport, PeriodTotals, ReportedSignal
@@ -73,6 +74,7 @@ def assemble(
         drafted_by=by,
         drafted_at=now,
         totals=tuple(_totals(history, signals, p) for p in compared_periods(start, end)),
+        releases=releases.effective_between(session, lock_digest, start, end),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from app.central.fleet.service import DeviceVersionView
 from app.central.intake.service import EdgeBalance
+from app.central.recalibration.releases import ReleaseView
 from app.central.references.service import ReferenceView
 from app.central.surveillance.evidence import (
     Comparison,
@@ -92,6 +93,7 @@ class DriftReport:
     supersedes_reason: str = ""
     remarks: tuple[Remark, ...] = ()
     signatures: tuple[SignatureView, ...] = ()
+    releases: tuple[ReleaseView, ...] = ()  # operating points that took effect in the period
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class SiteFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospects:
+class Preview:
     """`route` is the kind of change that the cause allows; "" with the reasons if none."""
 
     signal_id: str
@@ -54,9 +54,9 @@ class Prospects:
     scanner_classes: tuple[str, ...]  # of the affected sites
 
 
-def prospects(
+def preview_of(
     session: Session, signal_id: str, today: date, *, scope: str | None = None
-) -> Prospects:
+) -> Preview:
     """The gate and the figures as of `today`; `Unusable` where the evidence does not suffice."""
     signal = surveillance.signal(session, signal_id, scope=scope)
     manifest = fleet.manifest_of(fleet.get_device_version(session, signal.lock_digest))
@@ -67,7 +67,7 @@ def prospects(
     except NotAssessable as error:
         raise Unusable(f"nothing can be proposed: {error}") from error
     found, verdict = drift.evidence.prevalence, drift.verdict
-    return Prospects(
+    return Preview(
         signal.id,
         drift.since,
         tuple(_at(session, site, manifest, plan, classes, drift) for site in drift.sites),

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.central.accounts.permissions import GRANTS, Now, Permission, Viewer
 from app.central.accounts.service import Person
 from app.central.database import DbSession
-from app.central.recalibration.prospects import Prospects, SiteFigures, prospects
+from app.central.recalibration.preview import Preview, SiteFigures, preview_of
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import SignalState
 from app.central.surveillance.service import SignalView
@@ -43,7 +43,7 @@ OFFERED = {"prevalence": "ppv", "scanner": "sensitivity"}  # its value before, a
 
 
 @dataclass(frozen=True, slots=True)
-class ProspectsView:
+class PreviewView:
     """`policies` is empty where the person may propose nothing; `target` is what was held before.
     `scanner_classes`: for one of which an equivalent threshold may be proposed."""
 
@@ -58,19 +58,19 @@ class ProspectsView:
 
 
 @router.get("/signals/{signal_id}/recalibration")
-def prospects_of(signal_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
+def preview_page(signal_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """What a recalibration on one signal could do."""
     one = surveillance.signal(session, signal_id, scope=person.site_id)
     try:
-        found = prospects(session, one.id, now.date(), scope=person.site_id)
+        found = preview_of(session, one.id, now.date(), scope=person.site_id)
     except AppError as error:
         view = _view(one, (str(error),))
     else:
         view = _found(one, found, person)
-    return page(session, person, "/signals", "prospects.html", view)
+    return page(session, person, "/signals", "recalibration_preview.html", view)
 
 
-def _found(one: SignalView, found: Prospects, person: Person) -> ProspectsView:
+def _found(one: SignalView, found: Preview, person: Person) -> PreviewView:
     confirmed = one.state is SignalState.CONFIRMED
     word = {"prevalence": OPEN, "scanner": SCANNER}.get(found.route, CLOSED)
     may = bool(found.route) and confirmed and Permission.ASSESS in GRANTS[person.role]
@@ -111,8 +111,8 @@ def _view(
     policies: tuple[str, ...] = (),
     target: str = "",
     scanner_classes: tuple[str, ...] = (),
-) -> ProspectsView:
-    return ProspectsView(
+) -> PreviewView:
+    return PreviewView(
         f"Recalibration on {one.id}?",
         Link(f"Signal {one.id}", f"/signals/{one.id}"),
         one.id,
