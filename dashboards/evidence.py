@@ -179,6 +179,7 @@ def control_chart(
     """The series against its own reference; None where the reference has too few readings.
 
     Sigma, of one case, is estimated from the reference readings, but never below `least_sigma`.
+    From a stage that has a centre of its own, readings are held against that.
     """
     in_reference = series.day < period.until.toordinal()
     if in_reference.sum() < least:
@@ -187,8 +188,9 @@ def control_chart(
     centre = float(np.average(value, weights=n))
     sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
     sigma = max(sigma, least_sigma)
+    levels = _levels(centre, sigma, stages)
     readings = [
-        _reading(int(d), float(v), int(k), centre, sigma)
+        _reading(int(d), float(v), int(k), *_level(levels, int(d)))
         for d, v, k in zip(series.day, series.value, series.n, strict=True)
     ]
     name = wording.characteristic(series.name)
@@ -210,6 +212,31 @@ def control_chart(
         reference=Span(readings[0].day, period.until - timedelta(1)),
         stages=tuple(stages),
     )
+
+
+def _levels(centre: float, sigma: float, stages: Sequence[Stage]) -> list[tuple[int, float, float]]:
+    """First day, centre and sigma of one case of each stage, oldest first.
+
+    A stage's centre is a proportion: sigma changes as the binomial does, and the factor by which
+    days vary more than that stays (Laney 2002, Qual. Eng. 14, 531-537).
+    """
+    found = [(0, centre, sigma)]
+    for stage in sorted(stages, key=lambda s: s.day):
+        if stage.centre is not None:
+            there = sigma * _binomial(stage.centre) / _binomial(centre) if 0 < centre < 1 else sigma
+            found.append((stage.day.toordinal(), stage.centre, there))
+    return found
+
+
+def _level(levels: Sequence[tuple[int, float, float]], day: int) -> tuple[float, float]:
+    """Centre and sigma that hold on `day`."""
+    _, centre, sigma = next(one for one in reversed(levels) if one[0] <= day)
+    return centre, sigma
+
+
+def _binomial(p: float) -> float:
+    """Standard deviation of one case with probability `p`."""
+    return float(np.sqrt(p * (1 - p)))
 
 
 def _between(least: int, most: int) -> str:

@@ -47,10 +47,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A known change (service visit, release): a vertical rule from `day` on."""
+    """A known change (service visit, release): a vertical rule from `day` on.
+
+    centre : what readings are held against from then on; None keeps the limits as they were.
+    """
 
     day: date
     label: str
+    centre: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

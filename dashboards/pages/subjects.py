@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -11,7 +11,9 @@ from app.central.errors import NotFound
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView
 from app.central.intake import service as intake
+from app.central.recalibration import watch
 from app.central.recalibration.releases import ReleaseView
+from app.central.recalibration.watch import NewStage
 from app.central.references import service as references
 from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
@@ -20,7 +22,7 @@ from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import assemble, history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, filters, wording
-from dashboards.charts.spec import Chart, Lane, Mark, Span, State, TimeLine
+from dashboards.charts.spec import Chart, Lane, Mark, Span, Stage, State, TimeLine
 from dashboards.evidence import Period, Scope
 from dashboards.pages.fleet import SiteState, site_states
 from dashboards.pages.frame import queue_row, topic_links
@@ -48,7 +50,8 @@ def site_view(session: Session, site_id: str, scope: str | None, now: datetime) 
     if edge is not None:
         history = assemble(session, edge.expected_lock, upto=now.date() + timedelta(1)).history
         reference = reference_in_force(session, edge.expected_lock)
-        charts = site_charts(history, site_id, reference, signals, now.date())
+        released = watch.stages(session, edge.expected_lock, site_id)
+        charts = site_charts(history, site_id, reference, signals, released, now.date())
         grids = (scanner_grid(history, site_id), _arrivals(session, edge))
         here = _state_here(session, edge, site_id, signals, now)
         state = here.standing.state if here else State.NOT_ASSESSABLE
@@ -116,6 +119,7 @@ def site_charts(
     site_id: str,
     reference: ReferenceView | None,
     signals: tuple[StoredSignal, ...],
+    released: Sequence[NewStage],
     today: date,
 ) -> tuple[Chart, ...]:
     """Time line, flagged rate, score, image characteristics, readers, and mixes of one site."""
@@ -123,15 +127,23 @@ def site_charts(
         return ()
     period, scope = Period(reference.until + timedelta(1), today), Scope((site_id,))
     names = ("score_probability", *history.schema.joint.acquisition[:NUMERIC_CHARTS])
-    series = [evidence.flagged_series(history, scope, today)]
-    series += [s for n in names if (s := evidence.series_of(history, n, scope, today))]
+    flagged = evidence.flagged_series(history, scope, today)
+    series = [s for n in names if (s := evidence.series_of(history, n, scope, today))]
     series.append(evidence.label_series(history, scope, today))
-    charts: list[Chart | None] = [_time_line(history, site_id, period, signals)]
+    charts: list[Chart | None] = [
+        _time_line(history, site_id, period, signals),
+        evidence.control_chart(flagged, scope, period, stages_of(released)),
+    ]
     charts += [evidence.control_chart(s, scope, period) for s in series]
     charts += [
         evidence.mix(history, i, scope, today) for i in range(len(history.schema.categorical))
     ]
     return tuple(chart for chart in charts if chart is not None)
+
+
+def stages_of(released: Iterable[NewStage]) -> tuple[Stage, ...]:
+    """Operating points as stages of a chart of the flagged share."""
+    return tuple(Stage(s.day, f"{s.kind} {s.point_id}", s.expected) for s in released)
 
 
 def _time_line(

@@ -14,12 +14,12 @@ from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
 from app.central.surveillance.history import EVALUATION_TIME
 from dashboards import evidence, filters, wording
-from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, State, TimeLine
+from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine
 from dashboards.evidence import Period, Scope, Series, SiteRate
 from dashboards.pages.fleet import SiteState, heat_map
 from dashboards.pages.registers import balance_sentences
 from dashboards.pages.signal import candidates, decisions, effect_rows
-from dashboards.pages.subjects import marks_of, reference_words
+from dashboards.pages.subjects import marks_of, reference_words, stages_of
 from dashboards.pages.views import Fact, Grid
 from dashboards.reports.dossier import release_grid
 from dashboards.reports.views import Finding, ReportView, Section
@@ -285,10 +285,14 @@ def _weekly(series: WeeklySeries, site_id: str, report: DriftReport) -> Chart | 
     if report.reference is None:
         return None
     period = Period(report.reference.until + timedelta(1), report.end)
-    return weekly_chart(series, Scope((site_id,)), period)
+    is_flags = series.name == "flag_rate"
+    stages = stages_of(report.stages.get(site_id, ())) if is_flags else ()
+    return weekly_chart(series, Scope((site_id,)), period, stages)
 
 
-def weekly_chart(series: WeeklySeries, scope: Scope, period: Period) -> Chart | None:
+def weekly_chart(
+    series: WeeklySeries, scope: Scope, period: Period, stages: Sequence[Stage] = ()
+) -> Chart | None:
     """Weekly means against the reference weeks; sigma at least that of the cases within."""
     name = "flagged rate" if series.name == "flag_rate" else series.name
     readings = Series(
@@ -299,7 +303,7 @@ def weekly_chart(series: WeeklySeries, scope: Scope, period: Period) -> Chart | 
         np.array([p.mean for p in series.points], dtype=np.float64),
     )
     return evidence.control_chart(
-        readings, scope, period, least=evidence.LEAST_WEEKS, least_sigma=series.sd
+        readings, scope, period, stages, least=evidence.LEAST_WEEKS, least_sigma=series.sd
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.central.plain import plain
-from app.central.recalibration.releases import ReleaseView
+from app.central.recalibration.releases import ReleaseView, expected_figures
 from app.central.recalibration.service import ProposalView
 from app.central.recalibration.watch import PostChange
 from app.contracts.signing import canonical
@@ -252,7 +252,7 @@ def watch_grid(comparisons: Sequence[PostChange]) -> Grid:
 def notice(view: ProposalView, release: ReleaseView) -> str:
     """What the users of one site are told."""
     d = view.document
-    figures = d["consequences"]["original" if release.is_rollback else "new"]
+    figures = expected_figures(d, release.site_id, is_rollback=release.is_rollback)
     threshold = ", ".join(
         f"{t.value:.4g}{f' ({t.scanner_class})' if t.scanner_class else ''}"
         for t in release.thresholds

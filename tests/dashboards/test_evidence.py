@@ -62,6 +62,37 @@ def test_too_short_a_reference_gives_no_limits(past: evidence.History) -> None:
     assert evidence.control_chart(series, AT_H02, PERIOD, [Stage(CHANGE, "visit")]) is not None
 
 
+def test_a_stage_with_a_centre_of_its_own_moves_the_limits_from_its_day_on(
+    past: evidence.History,
+) -> None:
+    series = evidence.flagged_series(past, AT_H02, UPTO)
+    plain = evidence.control_chart(series, AT_H02, PERIOD, [Stage(CHANGE, "visit")])
+    assert plain is not None
+    p = plain.readings[0].centre
+    lower = p / 2
+
+    staged = evidence.control_chart(series, AT_H02, PERIOD, [Stage(CHANGE, "release", lower)])
+
+    assert staged is not None
+    before = [r for r in staged.readings if r.day < CHANGE]
+    assert before == [r for r in plain.readings if r.day < CHANGE]
+    for old, new in zip(plain.readings[len(before) :], staged.readings[len(before) :], strict=True):
+        assert new.centre == lower
+        ratio = (new.upper - new.centre) / (old.upper - old.centre)
+        assert ratio == pytest.approx(np.sqrt(lower * (1 - lower) / (p * (1 - p))))
+
+
+def test_the_limits_of_one_stage_hold_until_the_next(past: evidence.History) -> None:
+    series = evidence.flagged_series(past, AT_H02, UPTO)
+    stages = [Stage(CHANGE + timedelta(9), "back", 0.3), Stage(CHANGE, "release", 0.2)]
+
+    chart = evidence.control_chart(series, AT_H02, PERIOD, stages)
+
+    assert chart is not None
+    by_day = {r.day: r.centre for r in chart.readings}
+    assert [by_day[CHANGE + timedelta(i)] for i in (0, 8, 9)] == [0.2, 0.2, 0.3]
+
+
 def test_a_stretch_without_data_is_a_gap() -> None:
     with_gap = history(skip=range(50, 58))
     series = evidence.series_of(with_gap, "noise", Scope(("H01",)), UPTO)

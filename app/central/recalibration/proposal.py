@@ -17,6 +17,7 @@ from app.central.recalibration.drift import Drift
 from app.central.recalibration.equivalent import Asked
 from app.central.recalibration.holdouts import HoldoutView
 from app.central.recalibration.plans import Modification, PlanDocument
+from app.central.recalibration.releases import LAST_AT
 from app.contracts.change_control import (
     InUse,
     PointRefused,
@@ -240,7 +241,7 @@ def _change(basis: Basis, new: Threshold) -> dict[str, Any]:
     original = cleared(basis.manifest).thresholds[0]
     pool = Expectation(basis.classes, basis.drift.current, basis.plan.design_effect)
     olds = {"original": original} | {
-        f"last at {site}": next(t for t in p.thresholds if t.stage == new.stage)
+        f"{LAST_AT}{site}": next(t for t in p.thresholds if t.stage == new.stage)
         for site, p in basis.last.items()
     }
     outcomes = [o for name, old in olds.items() for o in _accepted(basis, pool, name, old, new)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,8 @@ from app.contracts.exchange import OPERATING_POINT_TYPE, OperatingPoint
 from app.contracts.manifest import Manifest, Threshold
 from app.contracts.signing import SigningKey, seal
 from app.contracts.window import read_header
+
+LAST_AT = "last at "  # before the site, among the consequences of a proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,17 @@ def effective_between(
     first, last = (datetime.combine(day, time(0), tzinfo=UTC) for day in (start, end))
     found = repository.effective_between(session, lock_digest, first, last)
     return tuple(_view(session, r) for r in found)
+
+
+def expected_figures(
+    document: dict[str, Any], site_id: str, *, is_rollback: bool
+) -> dict[str, Any]:
+    """What a proposal expects of its new operating point, or of the one that a site goes back to:
+    its last where that is not the cleared one."""
+    consequences: dict[str, dict[str, Any]] = document["consequences"]
+    if not is_rollback:
+        return consequences["new"]
+    return consequences.get(f"{LAST_AT}{site_id}", consequences["original"])
 
 
 def reported_points(session: Session, lock_digest: str, site_id: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from app.central.plain import plain
 from app.central.recalibration import repository
 from app.central.recalibration.equivalent import class_of
 from app.central.recalibration.models import PointRelease, PostChangeComparison
+from app.central.recalibration.releases import expected_figures
 from app.central.surveillance.history import assemble
 from app.contracts.signing import canonical, sha256
 from monitors.observations import History
@@ -52,7 +53,38 @@ class PostChange:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewStage:
+    """From `day`, the first whole one, a site flags at another operating point.
+
+    expected : share of cases flagged, as the proposal has it; None where the operating point
+    is of one class of scanners.
+    """
+
+    day: date
+    point_id: str
+    kind: str
+    expected: float | None
+
+
 RECORDED = TypeAdapter(PostChange)
+
+
+def stages(session: Session, lock_digest: str, site_id: str) -> tuple[NewStage, ...]:
+    """Every operating point that was released to a site, or came back there, oldest first."""
+    found = repository.releases(session, lock_digest, site_id)
+    return tuple(_stage(session, release) for release in found)
+
+
+def _stage(session: Session, release: PointRelease) -> NewStage:
+    proposal = repository.find_proposal(session, release.proposal_id)
+    assert proposal is not None
+    document = json.loads(proposal.document)
+    expected = expected_figures(document, release.site_id, is_rollback=release.is_rollback)
+    is_of_all = not document["thresholds"]["new"]["scanner_class"]
+    share = float(expected["alerts_per_1000"]["value"]) / 1000 if is_of_all else None
+    first = release.effective_from.date() + timedelta(1)
+    return NewStage(first, release.id, "roll-back" if release.is_rollback else "release", share)
 
 
 def compare_due(session: Session, today: date, now: datetime, tell: Tell) -> int:

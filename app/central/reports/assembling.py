@@ -14,7 +14,7 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import service as intake
 from app.central.plain import plain
-from app.central.recalibration import releases
+from app.central.recalibration import releases, watch
 from app.central.references import repository as references_repository
 from app.central.references import service as references
 from app.central.reports.ports import DriftReport, PeriodTotals, ReportedSignal
@@ -75,6 +75,7 @@ def assemble(
         drafted_at=now,
         totals=tuple(_totals(history, signals, p) for p in compared_periods(start, end)),
         releases=releases.effective_between(session, lock_digest, start, end),
+        stages={s.site_id: watch.stages(session, lock_digest, s.site_id) for s in standing.sites},
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
 from app.central.fleet.service import DeviceVersionView
 from app.central.intake.service import EdgeBalance
 from app.central.recalibration.releases import ReleaseView
+from app.central.recalibration.watch import NewStage
 from app.central.references.service import ReferenceView
 from app.central.surveillance.evidence import (
     Comparison,
@@ -94,6 +95,7 @@ class DriftReport:
     remarks: tuple[Remark, ...] = ()
     signatures: tuple[SignatureView, ...] = ()
     releases: tuple[ReleaseView, ...] = ()  # operating points that took effect in the period
+    stages: dict[str, tuple[NewStage, ...]] = field(default_factory=dict)  # by site
 
 
 @dataclass(frozen=True, slots=True)

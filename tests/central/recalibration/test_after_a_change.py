@@ -14,6 +14,7 @@ from app.central.accounts.models import Role
 from app.central.alerts.models import Severity
 from app.central.alerts.service import add_recipient
 from app.central.recalibration import watch
+from app.central.reports.assembling import assemble, read, written
 from app.central.worker import Worker
 from app.contracts.holdout import HOLDOUT_TYPE, HoldoutRate, HoldoutRecord, HoldoutRow
 from app.contracts.manifest import Proportion
@@ -23,6 +24,7 @@ from tests.central.recalibration.test_recalibration_loop import Loop, _day
 from tests.central.recalibration.test_recalibration_loop import loop as loop
 from tests.central.recalibration.test_recalibration_loop import submitted as submitted
 from tests.support.fleet import MANUFACTURER, PASSWORD
+from tests.support.playing import FIRST_DAY
 from tests.support.rendering import RENDERERS
 
 
@@ -111,6 +113,48 @@ def test_cases_after_a_roll_back_are_not_counted(loop: Loop, submitted: Any) -> 
     found = loop.author.get(f"/api/v1/point-releases/{release['id']}/comparison").json()
 
     assert (found["state"], found["cases"]) == (watch.ENDED, 400)
+
+
+def test_charts_and_reports_begin_a_new_stage_with_each_operating_point(
+    loop: Loop, submitted: Any
+) -> None:
+    install(loop.world.app)
+    loop.decide(submitted)
+    release = loop.release(submitted).json()
+    live(loop, 3, release["id"], 0.125)
+    log_in(loop)
+    back = loop.approver.post(
+        f"/api/v1/point-releases/{release['id']}/roll-back",
+        json={"reason": "enough", "password": PASSWORD},
+    ).json()
+    live(loop, 2, back["id"], 0.25)
+    log_in(loop)
+
+    with loop.world.sessions() as session:
+        stages = watch.stages(session, loop.world.lock_digest, "H01")
+        report = assemble(
+            session,
+            loop.world.lock_digest,
+            FIRST_DAY,
+            clock.now().date(),
+            number="DR-0001",
+            by="author",
+            now=clock.now(),
+        )
+    page = loop.author.get("/sites/H01").text
+    document = loop.author.get(f"/api/v1/recalibrations/{submitted['id']}").json()["document"]
+    figures = [document["consequences"][which] for which in ("new", "original")]
+
+    assert [(s.point_id, s.kind) for s in stages] == [
+        (release["id"], "release"),
+        (back["id"], "roll-back"),
+    ]
+    assert [s.expected for s in stages] == [f["alerts_per_1000"]["value"] / 1000 for f in figures]
+    assert stages[0].day == date.fromisoformat(release["effective_from"][:10]) + timedelta(1)
+    assert report.stages["H01"] == stages
+    assert [r.id for r in report.releases] == [release["id"], back["id"]]
+    assert read(written(report)) == report
+    assert f"roll-back {back['id']}" in page
 
 
 # Holdouts ------------------------------------------------------------------------------------
