@@ -196,7 +196,7 @@ KILLS = int(os.environ.get("LOCKWATCH_KILLS", "500"))
 OBJECTS_A_KILL = 8
 
 
-@pytest.mark.parametrize("kills", [15, pytest.param(KILLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(KILLS, marks=pytest.mark.slow)])
 def test_kills_at_any_moment_count_every_object_once(
     tmp_path: Path, bundle: Path, centre: PeerCentre, kills: int
 ) -> None:
