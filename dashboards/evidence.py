@@ -210,7 +210,7 @@ def control_chart(
         unit=f"{name}, {series.unit}" if series.unit else name,
         readings=_with_gaps(readings),
         reference=Span(readings[0].day, period.until - timedelta(1)),
-        stages=tuple(stages),
+        stages=tuple(s for s in stages if s.day <= readings[-1].day),
     )
 
 

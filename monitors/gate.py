@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
+from scipy.stats import norm
 
 from monitors.annotation import Difference, double_difference, recalibrate
 from monitors.errors import NotAssessable
@@ -32,6 +33,7 @@ class GateLimits:
     least_probability: float = 0.80  # of the cause
     size: float = 0.01  # of the test that only the mixture of the classes changed
     residual: float = 0.02  # most lack of fit per case that is negligible (PSI scale)
+    shift_size: float = 0.01  # of the test that the prevalence moved at all
     relative_half_width: float = 0.20  # of the prevalence's 95 % interval
     least_labels: int = 60
     label_size: float = 0.05  # of the test that labels moved only with the prevalence
@@ -213,10 +215,11 @@ def _only_mixture(e: Evidence, limits: GateLimits) -> Iterator[Reason]:
 
 def _size_known(e: Evidence, limits: GateLimits) -> Iterator[Reason]:
     value, low, high = (float(x) for x in (e.prevalence.value, e.prevalence.low, e.prevalence.high))
-    if low <= e.before <= high:
+    p = float(2 * norm.sf(abs(value - e.before) / float(e.prevalence.standard_error)))
+    if low <= e.before <= high or not p < limits.shift_size:
         yield Reason(
             "no_shift",
-            f"prevalence {low:.3f} to {high:.3f} includes the {e.before:.3f} of the cohort",
+            f"prevalence {low:.3f} to {high:.3f} (p {p:.3g}) against {e.before:.3f} before",
             "nothing to correct: no change of the operating point is due to prevalence",
         )
     if not value > 0 or (high - low) / 2 > limits.relative_half_width * value:

@@ -67,9 +67,12 @@ def control_chart(chart: ControlChart) -> str:
     left_axis(canvas, y, left, chart.unit, list(zip(ticks, labels, strict=True)))
     _date_axis(canvas, chart.readings[0].day, chart.readings[-1].day, x, height - 12)
     _limits(canvas, chart, x, y, ends)
-    for stage in chart.stages:
+    for i, stage in enumerate(chart.stages):
         canvas.line((x(stage.day), TOP), (x(stage.day), height - 34), MUTED, dash="1 2")
-        canvas.text((x(stage.day) + 3, TOP + 20), stage.label, fill=MUTED, size=9)
+        # Left of its rule near the right end; stages close to each other on rows of their own.
+        near_end = x(stage.day) + text_width(stage.label) > WIDTH - 14
+        at, anchor = (x(stage.day) - 3, "end") if near_end else (x(stage.day) + 3, "")
+        canvas.text((at, TOP + 20 + 11 * i), stage.label, fill=MUTED, anchor=anchor, size=9)
     _readings(canvas, chart.readings, x, y)
     return canvas.render(chart)
 

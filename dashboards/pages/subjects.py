@@ -131,7 +131,7 @@ def site_charts(
     series = [s for n in names if (s := evidence.series_of(history, n, scope, today))]
     series.append(evidence.label_series(history, scope, today))
     charts: list[Chart | None] = [
-        _time_line(history, site_id, period, signals),
+        _time_line(history, site_id, period, signals, released),
         evidence.control_chart(flagged, scope, period, stages_of(released)),
     ]
     charts += [evidence.control_chart(s, scope, period) for s in series]
@@ -147,13 +147,18 @@ def stages_of(released: Iterable[NewStage]) -> tuple[Stage, ...]:
 
 
 def _time_line(
-    history: History, site_id: str, period: Period, signals: tuple[StoredSignal, ...]
+    history: History,
+    site_id: str,
+    period: Period,
+    signals: tuple[StoredSignal, ...],
+    released: Sequence[NewStage],
 ) -> TimeLine:
     first = date.fromordinal(int(history.cases.start.min()))
+    changed = (Mark(s.day - timedelta(1), "release", f"{s.point_id} {s.kind}") for s in released)
     return TimeLine(
         title=f"What happened at {site_id}",
-        caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
-        lanes=(Lane(site_id, marks_of(signals)),),
+        caption="Triangles: signals. Squares: decisions. Bars: operating points.",
+        lanes=(Lane(site_id, (*marks_of(signals), *changed)),),
         period=Span(first, period.upto),
         shaded=Span(first, period.until - timedelta(1)),
     )

@@ -91,6 +91,8 @@ def test_the_limits_of_one_stage_hold_until_the_next(past: evidence.History) -> 
     assert chart is not None
     by_day = {r.day: r.centre for r in chart.readings}
     assert [by_day[CHANGE + timedelta(i)] for i in (0, 8, 9)] == [0.2, 0.2, 0.3]
+    later = evidence.control_chart(series, AT_H02, PERIOD, [Stage(UPTO + timedelta(1), "back")])
+    assert later is not None and later.stages == ()  # nothing was read there yet
 
 
 def test_a_stretch_without_data_is_a_gap() -> None:

@@ -177,7 +177,7 @@ def test_a_higher_prevalence_lowers_the_threshold_and_other_causes_refuse(folder
     assert moved["new_threshold"] < moved["old_threshold"]
     old, new = ({n: v for n, v, *_ in moved[of]}["ppv"] for of in ("old", "new"))
     assert 0.5 <= new < old  # as near as the merged bins allow
-    assert "includes the" in said["none"]  # the share of positives is as before
+    assert "before" in said["none"]  # the share of positives is as it was
     assert "labels moved" in said["prevalence"]  # of readers who err: scores exaggerate
     assert "scores are never remapped" in said["scanner"]
     assert refused["new_threshold"] is None

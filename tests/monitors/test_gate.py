@@ -53,6 +53,8 @@ def test_a_proved_prevalence_shift_passes() -> None:
         ({"fit": replace(GOOD.fit, p_value=a(0.009))}, "not_only_prevalence"),
         ({"fit": replace(GOOD.fit, residual_high=a(0.021))}, "not_only_prevalence"),
         ({"before": 0.24}, "no_shift"),
+        # Outside the 95 % interval, but p is 0.025.
+        ({"before": 0.2276}, "no_shift"),
         ({"prevalence": Estimate(a(0.25), a(0.04), a(0.18), a(0.32))}, "prevalence_not_known"),
         ({"labelled": 59}, "too_few_labels"),
         ({"labels": None}, "too_few_labels"),
