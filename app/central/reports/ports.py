@@ -17,6 +17,7 @@ from app.central.surveillance.evidence import (
     SignalEvidence,
     WeeklySeries,
 )
+from app.central.surveillance.performance import PerformanceView
 from app.central.surveillance.service import SignalView
 
 
@@ -94,6 +95,7 @@ class DriftReport:
     remarks: tuple[Remark, ...] = ()
     signatures: tuple[SignatureView, ...] = ()
     releases: tuple[ReleaseView, ...] = ()  # operating points that took effect in the period
+    performance: PerformanceView | None = None  # over the period
 
 
 @dataclass(frozen=True, slots=True)
