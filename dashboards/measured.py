@@ -1,167 +1,40 @@
 """Performance, prevalence, sub-groups and labels as charts and numbers, from stored windows.
 
 Pure, like `evidence`. What cannot be estimated is refused by the statistic itself; the refusal is
-what the page then says. Days are half open, [start, end).
+what the page then says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import logit
 
+from app.central.surveillance.measured import (
+    LEAST_READS,
+    Days,
+    Rate,
+    reads_of,
+    scores_of,
+)
+from app.central.surveillance.subgroups import Level
 from dashboards import wording
 from dashboards.charts.spec import Calibration, CalibrationBin, Forest, Group
 from monitors.annotation import Recalibration, mantel_haenszel, recalibrate
-from monitors.errors import MonitorError, NotAssessable
-from monitors.observations import Cohort, History
-from monitors.performance import (
-    Audit,
-    Bounds,
-    ModelBased,
-    Performance,
-    cbpe,
-    performance_bounds,
-    post_stratified,
-)
+from monitors.errors import MonitorError
+from monitors.observations import History
 from monitors.prevalence import Classes, Estimate, LabelShiftFit, label_shift_fit, mlls
-from monitors.proportions import Interval, wilson
+from monitors.proportions import wilson
 from monitors.schema import FloatArray, IntArray, Schema
-from monitors.summaries import score_counts
 
-LEAST_READS = 100  # below it a curve says more about chance than about the device
 LEAST_CASES = 100  # of a prevalence estimate
 LEAST_IN_BIN = 20
-LEAST_IN_GROUP = 30
-AUDITED = "random_audit"
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """Days [start, end) as ordinals."""
-
-    start: int
-    end: int
-
-    @classmethod
-    def of(cls, first: date, last: date) -> Days:
-        """From `first` up to and including `last`."""
-        return cls(first.toordinal(), last.toordinal() + 1)
-
-    def holds(self, day: IntArray) -> npt.NDArray[np.bool_]:
-        """Which days lie inside."""
-        return (day >= self.start) & (day < self.end)
-
-    @property
-    def words(self) -> str:
-        """`2026-03-02 to 2026-03-17`."""
-        return f"{date.fromordinal(self.start)} to {date.fromordinal(self.end - 1)}"
-
-
-def scores_of(history: History, days: Days, sites: Sequence[str] = ()) -> IntArray:
-    """Cases per bin of the first score stage, (B,)."""
-    cases = history.cases
-    inside = days.holds(cases.start) & _at(history, sites)
-    return np.asarray(score_counts(history.schema, cases.rows[inside].sum(axis=0))[0, :-1])
-
-
-def _at(history: History, sites: Sequence[str]) -> npt.NDArray[np.bool_]:
-    wanted = np.array([not sites or s.site in sites for s in history.strata], dtype=np.bool_)
-    return np.asarray(wanted[history.cases.stratum])
-
-
-def reads_of(
-    history: History, days: Days, *, group: str = "", source: str = AUDITED
-) -> tuple[IntArray, IntArray]:
-    """Labelled and positive per merged score bin, (G,) each, of reads in the labelling weeks."""
-    labels, columns = history.labels, history.schema.label_columns
-    mine = [
-        i
-        for i in range(len(labels.site))
-        if labels.source[i] == source and (not group or labels.reader_group[i] == group)
-    ]
-    inside = np.array(mine, dtype=np.int64)
-    inside = inside[days.holds(labels.week[inside])]
-    row = labels.rows[inside].sum(axis=0)
-    return row[columns["labelled"]], row[columns["positive"]]
-
-
-def merged(schema: Schema, counts: IntArray) -> IntArray:
-    """Score-bin counts (..., B) in the coarser bins of labels, (..., G)."""
-    out = np.zeros((*counts.shape[:-1], schema.merged_label_bins), dtype=np.int64)
-    for i, place in enumerate(schema.label_bins):
-        out[..., place] += counts[..., i]
-    return out
-
-
-def threshold_bins(schema: Schema, threshold: float) -> tuple[int, int]:
-    """The score bin, and the bin of labels, from which cases are flagged."""
-    at = int(np.searchsorted(schema.scores[0].edges, threshold - 1e-12))
-    if not 0 < at < schema.score_bins or schema.label_bins[at] == schema.label_bins[at - 1]:
-        raise NotAssessable("the operating point does not lie on an edge of the bins of labels")
-    return at, schema.label_bins[at]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What reads show over `days`: an estimate, or only bounds, or the reason for neither."""
-
-    days: Days
-    reads: int
-    performance: Performance | None = None
-    bounds: Bounds | None = None
-    reason: str = ""
-
-
-def measured(history: History, days: Days, threshold: float) -> Measured:
-    """Sensitivity and specificity from audited reads, corrected for how they were selected."""
-    labelled, positive = reads_of(history, days)
-    reads = int(labelled.sum())
-    if reads < LEAST_READS:
-        return Measured(days, reads, reason=wording.needs_reads(reads, LEAST_READS))
-    cases = merged(history.schema, scores_of(history, days))
-    try:
-        _, at = threshold_bins(history.schema, threshold)
-        audit = Audit(*(np.asarray(c, dtype=np.float64) for c in (cases, labelled, positive)))
-        if not audit.identified:
-            return Measured(days, reads, bounds=performance_bounds(audit, at))
-        return Measured(days, reads, performance=post_stratified(audit, at))
-    except MonitorError as error:
-        return Measured(days, reads, reason=str(error))
-
-
-def estimated(
-    history: History, classes: Classes, days: Days, threshold: float
-) -> ModelBased | None:
-    """What the cleared calibration implies for these cases; None where there are none."""
-    try:
-        at, _ = threshold_bins(history.schema, threshold)
-        return cbpe(classes, scores_of(history, days), at)
-    except MonitorError:
-        return None
-
-
-def cleared(classes: Classes, at: int) -> tuple[Interval, Interval]:
-    """Sensitivity and specificity of the validation cohort at the operating point."""
-    positive, negative = classes.positive, classes.negative
-    return (
-        wilson(positive[at:].sum(), positive.sum()),
-        wilson(negative[:at].sum(), negative.sum()),
-    )
-
-
-def classes_of(cohort: Cohort) -> Classes:
-    """Scores of the validation cohort by class, first stage."""
-    counts = cohort.score_counts[:, 0]
-    return Classes(counts[0].astype(np.float64), counts[1].astype(np.float64))
 
 
 def performance_forest(
-    name: str, rows: Sequence[tuple[str, int, Interval | None, str]], overall: Interval
+    name: str, rows: Sequence[tuple[str, int, Rate | None, str]], overall: Rate
 ) -> Forest:
     """Measured and estimated values by month, against the cleared one."""
     return Forest(
@@ -177,7 +50,7 @@ def performance_forest(
     )
 
 
-def group(name: str, n: int, value: Interval | Estimate | None, note: str = "") -> Group:
+def group(name: str, n: int, value: Rate | Estimate | None, note: str = "") -> Group:
     """A row of a forest plot."""
     if value is None:
         return Group(name, n, None, note=note)
@@ -279,43 +152,31 @@ def prevalence_forest(rows: Sequence[PrevalenceRow], cohort: float, days: Days) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level of a margin over the months it left its sites: (10,) row of the contract."""
+def flagged_forest(margin: str, levels: Sequence[Level], k: int) -> Forest | None:
+    """Flagged rate by level, in the order given; intervals hold for all `k` rows together.
 
-    margin: str
-    name: str
-    row: IntArray
-
-
-def flagged_forest(
-    margin: str, levels: Sequence[str], rows: Sequence[Level], k: int
-) -> Forest | None:
-    """Flagged rate by level, in the plan's order; intervals hold for all `k` rows together."""
-    found = {r.name: r.row for r in rows if r.margin == margin}
-    total = sum(found.values(), np.zeros(10, dtype=np.int64))
-    if not total[0]:
+    None without cases, and for a single level, which is compared with nothing.
+    """
+    cases = sum(level.cases or 0 for level in levels)
+    if not cases or len(levels) < 2:
         return None
-    groups = [_flagged_group(level, found.get(level), k) for level in levels]
     return Forest(
         title=f"Flagged rate by {wording.characteristic(margin)}",
         caption=(
-            "Line: all levels together. Intervals are 95 % for all rows of this page at once "
+            "Line: all levels together. Intervals are 95 % for all sub-groups at once "
             f"(Bonferroni, {k} rows). In the plan's order, not sorted by rate."
         ),
         unit="flagged",
-        groups=tuple(groups),
-        overall=float(total[1] / total[0]),
+        groups=tuple(_flagged_group(level) for level in levels),
+        overall=sum(level.flagged for level in levels) / cases,
     )
 
 
-def _flagged_group(level: str, row: IntArray | None, k: int) -> Group:
-    if row is None:
-        return Group(level, 0, None, note=wording.SUPPRESSED)
-    n, flagged = int(row[0]), int(row[1])
-    if n < LEAST_IN_GROUP:
-        return Group(level, n, None, note=wording.needs_cases(n, LEAST_IN_GROUP))
-    return group(level, n, wilson(flagged, n, 1 - 0.05 / k))
+def _flagged_group(level: Level) -> Group:
+    if level.cases is None:
+        return Group(level.name, 0, None, note=wording.SUPPRESSED)
+    note = "" if level.flagged_rate else wording.needs_level(level)
+    return group(level.name, level.cases, level.flagged_rate, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from dashboards.charts.spec import State
 
 if TYPE_CHECKING:
     from app.central.reports.service import Rebuilt
-    from dashboards.measured import Measured, PrevalenceRow, Readers
+    from app.central.surveillance.measured import Measured
+    from app.central.surveillance.subgroups import Level
+    from dashboards.measured import PrevalenceRow, Readers
 
 CAUTION = (
     "A signal suggests a change worth verifying. It does not show that the device's performance "
@@ -124,6 +126,32 @@ NOT_ESTIMATED = (
     "No values are estimated from scores: an open signal has another cause than the share of "
     "positive cases, and an estimate would then hide a loss."
 )
+MEASURES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "auc": "Area under the ROC curve",
+}
+MEASURES_SHORT = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "auc": "AUC",
+}
+READS_WEIGHTED = (
+    "Only reads of the random audit count. Each stands for all cases of its bin of scores, so that "
+    "reading more of the flagged cases biases no figure. The area under the ROC curve is that of "
+    "these bins, measured and cleared alike."
+)
+ONLY_BOUNDS = "only bounds: some scores have cases and no read"
+SUBGROUPS_UNMEASURED = (
+    "Sensitivity and specificity by sub-group are not assessable from windows: a sub-group's reads "
+    "leave a site by quarter of the score, without the cases of each quarter, and cannot be "
+    "weighted. A freshly labelled holdout measures them."
+)
+NOT_TOLD_APART = "not told apart"
 NO_THRESHOLD = "Not assessable: the operating point of this device version has no threshold."
 SUPPRESSED = "not sent, or fewer than 11"
 NO_READS = "no reads"
@@ -591,6 +619,13 @@ def needs_cases(got: int, needed: int) -> str:
     return f"not assessable: {count(got, 'case')}, {needed} needed"
 
 
+def needs_level(level: Level) -> str:
+    """Why a level has no rate: how many of its cases came, and how many it needs."""
+    if level.cases is None:
+        return f"not assessable: needs {level.needed} cases"
+    return needs_cases(level.cases, level.needed)
+
+
 def bins_left_out(n: int, least: int) -> str:
     """Bins of a curve that held too few reads to be drawn."""
     if not n:
@@ -604,25 +639,49 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.2f} ({value - 1.96 * error:.2f} to {value + 1.96 * error:.2f})"
 
 
-def measured_sentence(found: Measured) -> str:
-    """Sensitivity and specificity with intervals, n and days; or why there are none."""
-    if found.performance is not None:
+def measured_sentence(found: Measured, days: str) -> str:
+    """Sensitivity and specificity with intervals, n and `days`; or why there are none."""
+    if found.rates:
         shown = [
-            f"{name} {float(v.value):.2f} ({float(v.low):.2f}–{float(v.high):.2f})"
+            f"{name} {v.value:.2f} ({v.low:.2f}–{v.high:.2f})"
             for name, v in (
-                ("Sensitivity", found.performance.sensitivity),
-                ("specificity", found.performance.specificity),
+                ("Sensitivity", found.rates["sensitivity"]),
+                ("specificity", found.rates["specificity"]),
             )
         ]
-        return f"{' and '.join(shown)}, measured on {found.reads} reads, {found.days.words}."
-    if found.bounds is not None:
-        b = found.bounds
+        return f"{' and '.join(shown)}, measured on {found.reads} reads, {days}."
+    if found.bounds:
+        low, high = found.bounds["sensitivity"]
         return (
-            f"Sensitivity lies between {float(b.sensitivity_low):.2f} and "
-            f"{float(b.sensitivity_high):.2f}: some scores have cases but no read, so that "
-            f"{found.reads} reads give bounds and no estimate."
+            f"Sensitivity lies between {low:.2f} and {high:.2f}: some scores have cases but no "
+            f"read, so that {found.reads} reads give bounds and no estimate."
         )
-    return f"Performance was not measured, {found.days.words}: {found.reason}."
+    return f"Performance was not measured, {days}: {unmeasured(found)}."
+
+
+def unmeasured(found: Measured) -> str:
+    """Why reads give no estimate; "" where they do."""
+    if found.rates:
+        return ""
+    if found.reads < found.needed:
+        return needs_reads(found.reads, found.needed)
+    return ONLY_BOUNDS if found.bounds else found.refused
+
+
+def would_change(found: Measured) -> tuple[str, ...]:
+    """What would turn a refusal into an estimate."""
+    if found.rates:
+        return ()
+    if found.reads < found.needed:
+        return (
+            f"{found.needed - found.reads} more reads of the random audit in this period, some "
+            "at every score at which there are cases, would allow an estimate.",
+        )
+    if found.bounds:
+        pairs = zip(found.cases, found.labelled, strict=True)
+        bins = count(sum(n > 0 and not read for n, read in pairs), "bin")
+        return (f"Audited reads in {bins} of scores without any would make these an estimate.",)
+    return ("A longer period, or an operating point on an edge of these bins, may change that.",)
 
 
 def prevalence_sentence(row: PrevalenceRow) -> str:

@@ -91,6 +91,43 @@ def post_stratified(audit: Audit, threshold_bin: int, confidence: float = 0.95) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PredictiveValues:
+    """Share of positives among flagged, of negatives among other cases, with intervals."""
+
+    ppv: Interval
+    npv: Interval
+
+
+def predictive_values(
+    audit: Audit, threshold_bin: int, confidence: float = 0.95
+) -> PredictiveValues:
+    """PPV and NPV of all cases; bins from `threshold_bin` up are flagged, (...).
+
+    The stratified mean on either side of the threshold (Cochran 1977, Sampling Techniques,
+    section 5.3), each bin's labels weighted by its cases; interval on the logit scale.
+    """
+    if not np.all(audit.identified):
+        raise NotAssessable("predictive values: a score bin with cases has no label")
+    flagged = np.arange(audit.cases.shape[-1]) >= _threshold(audit, threshold_bin)
+    return PredictiveValues(
+        _mean_rate(audit, audit.rate, flagged, confidence),
+        _mean_rate(audit, 1 - audit.rate, ~flagged, confidence),
+    )
+
+
+def _mean_rate(
+    audit: Audit, rate: FloatArray, inside: npt.NDArray[np.bool_], confidence: float
+) -> Interval:
+    """Mean of `rate` (..., B) over the cases of the bins `inside` (B,)."""
+    cases = audit.cases * inside
+    total = cases.sum(axis=-1)
+    if not np.all(total > 0):
+        raise NotAssessable("predictive values: cases on both sides of the threshold expected")
+    error = np.sqrt((cases**2 * audit.rate_variance).sum(axis=-1)) / total
+    return _on_logit(np.asarray((cases * rate).sum(axis=-1) / total), error, confidence)
+
+
 def audited_prevalence(audit: Audit, confidence: float = 0.95) -> Estimate:
     """Share of positives among all cases, each bin's labels weighted by its cases, (...).
 
@@ -121,6 +158,11 @@ def _share(
         raise NotAssessable("performance: labels of both kinds expected")
     spread = b**2 * (variance * inside).sum(axis=-1) + a**2 * (variance * ~inside).sum(axis=-1)
     value, error = a / (a + b), np.sqrt(spread) / (a + b) ** 2
+    return _on_logit(value, error, confidence)
+
+
+def _on_logit(value: FloatArray, error: FloatArray, confidence: float) -> Interval:
+    """A share with standard error `error` (...), its interval made on the logit scale."""
     half = ndtri((1 + confidence) / 2) * error
     interior = (value > 0) & (value < 1)
     curve = np.where(interior, value * (1 - value), 1.0)
@@ -209,6 +251,14 @@ def auc(classes: Classes) -> Auc:
     spread1 = (p1 * (beaten - value[..., None]) ** 2).sum(axis=-1) / (n1 - 1)
     spread0 = (p0 * (beating - value[..., None]) ** 2).sum(axis=-1) / (n0 - 1)
     return Auc(value, np.sqrt(spread1 + spread0))
+
+
+def auc_interval(found: Auc, confidence: float = 0.95) -> Interval:
+    """The area with an interval on the logit scale, (...).
+
+    Pepe (2003), The Statistical Evaluation of Medical Tests, chapter 5.
+    """
+    return _on_logit(found.value, found.standard_error, confidence)
 
 
 def _placements(negative: FloatArray, positive: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -17,18 +17,23 @@ from app.central.references import service as references
 from app.central.references.cohort import cohort_of
 from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
+from app.central.surveillance import measured as figures
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.history import Arrived, arrived_windows, history_of
-from app.contracts.manifest import Manifest, Proportion
+from app.central.surveillance.measured import Days, Rate, classes_of
+from app.central.surveillance.performance import PerformanceView
+from app.central.surveillance.performance import performance as measured_performance
+from app.contracts.manifest import Manifest
 from dashboards import evidence, filters, measured, wording
+from dashboards import performance as shown
 from dashboards.charts.spec import Chart, Lane, Mark, Span, TimeLine
 from dashboards.evidence import Scope
-from dashboards.measured import Days, Level, PrevalenceRow
+from dashboards.measured import PrevalenceRow
 from dashboards.pages.frame import TOPICS, topic_links
 from dashboards.pages.registers import lock_words
 from dashboards.pages.subjects import marks_of, reference_in_force, reference_words
 from dashboards.pages.views import Fact, Grid, PeriodForm, SubjectView
-from dashboards.wording import sentence_case
+from dashboards.performance import between
 from monitors.annotation import Recalibration
 from monitors.errors import MonitorError
 from monitors.observations import History
@@ -61,6 +66,20 @@ class Subject:
     def before(self) -> Days:
         """The reference period; empty where none is approved."""
         return Days(0, self.reference.until.toordinal() + 1 if self.reference else 0)
+
+    @property
+    def performance(self) -> PerformanceView:
+        """What reads, scores and sub-groups show over the page's period."""
+        digest = self.version.lock_digest
+        return measured_performance(
+            self.history,
+            self.windows,
+            self.days,
+            manifest=self.manifest,
+            threshold=self.version.threshold,
+            sites=self.sites,
+            signals=surveillance.signals(self.session, only_open=True, lock_digest=digest),
+        )
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -141,64 +160,50 @@ class Content:
 
 def performance(subject: Subject) -> Content:
     """Measured where there are reads, estimated where that is allowed, kept apart."""
-    threshold = subject.version.threshold
-    if threshold is None:
+    view = subject.performance
+    if view.threshold is None or view.overall is None:
         return Content((wording.NO_THRESHOLD,))
-    classes = measured.classes_of(cohort_of(subject.manifest, subject.history.schema))
-    found = measured.measured(subject.history, subject.days, threshold)
     curve = measured.calibration(subject.history, subject.days)
-    forests = _performance_forests(subject, threshold)
+    names = site_names(subject.session)
     return Content(
-        sentences=(wording.measured_sentence(found), *_estimate_sentences(subject)),
+        sentences=shown.sentences(view, subject.days.words),
         facts=(
-            Fact("Operating point", f"{subject.version.operating_point}, from {threshold:g}"),
-            Fact("Reads", f"{found.reads} audited, {found.days.words}"),
+            Fact("Operating point", f"{subject.version.operating_point}, from {view.threshold:g}"),
+            Fact("Reads", f"{view.overall.reads} audited, {subject.days.words}"),
             *(_fit_facts(curve.fit) if curve else ()),
         ),
-        charts=(*forests, *((curve.chart,) if curve else ())),
-        grids=(_cleared_grid(classes, subject, threshold),),
+        charts=(
+            *_performance_forests(subject, view, view.threshold),
+            *((curve.chart,) if curve else ()),
+        ),
+        grids=(shown.compared_grid(view), shown.sites_grid(view, names)),
     )
 
 
-def _estimate_sentences(subject: Subject) -> tuple[str, ...]:
-    return (wording.ESTIMATED,) if may_estimate(subject) else (wording.NOT_ESTIMATED,)
-
-
-def may_estimate(subject: Subject) -> bool:
-    """Estimates from scores hold only while nothing but the prevalence is known to move."""
-    raised = surveillance.signals(
-        subject.session, only_open=True, lock_digest=subject.version.lock_digest
+def _performance_forests(
+    subject: Subject, view: PerformanceView, threshold: float
+) -> tuple[Chart, ...]:
+    """Sensitivity and specificity by month, against the cleared ones."""
+    months = [(f"{date.fromordinal(m.start):%Y-%m}", m) for m in _months(subject)]
+    rows: dict[str, list[tuple[str, int, Rate | None, str]]] = {n: [] for n in shown.DRAWN}
+    for label, month in months:
+        found = figures.measured(subject.history, month, threshold)
+        model = _estimated(subject, month, threshold) if view.may_estimate else {}
+        for name, mine in rows.items():
+            note = wording.unmeasured(found)
+            mine.append((f"{label} measured", found.reads, found.rates.get(name), note))
+            if name in model:
+                mine.append((f"{label} estimated", sum(found.cases), model[name], ""))
+    return tuple(
+        measured.performance_forest(name, mine, view.cleared[name])
+        for name, mine in rows.items()
+        if name in view.cleared
     )
-    causes = {c for s in raised for c in wording.named(s.signal)}
-    return causes <= {"prevalence"}
 
 
-def _performance_forests(subject: Subject, threshold: float) -> tuple[Chart, ...]:
-    schema = subject.history.schema
-    classes = measured.classes_of(cohort_of(subject.manifest, schema))
-    try:
-        at, _ = measured.threshold_bins(schema, threshold)
-    except MonitorError:
-        return ()
-    months = _months(subject)
-    pairs = [(m, measured.measured(subject.history, m, threshold)) for m in months]
-    shown = may_estimate(subject)
-    models = [measured.estimated(subject.history, classes, m, threshold) for m in months]
-    charts: list[Chart] = []
-    for name, overall in zip(
-        ("sensitivity", "specificity"), measured.cleared(classes, at), strict=True
-    ):
-        rows = []
-        for (month, found), model in zip(pairs, models, strict=True):
-            label = f"{date.fromordinal(month.start):%Y-%m}"
-            value = getattr(found.performance, name) if found.performance else None
-            note = found.reason or ("only bounds" if found.bounds else "")
-            rows.append((f"{label} measured", found.reads, value, note))
-            if shown and model is not None:
-                n = int(measured.scores_of(subject.history, month).sum())
-                rows.append((f"{label} estimated", n, getattr(model, name), ""))
-        charts.append(measured.performance_forest(name, rows, overall))
-    return tuple(charts)
+def _estimated(subject: Subject, days: Days, threshold: float) -> dict[str, Rate]:
+    classes = classes_of(cohort_of(subject.manifest, subject.history.schema))
+    return figures.estimated(subject.history, classes, days, threshold)
 
 
 def _months(subject: Subject) -> list[Days]:
@@ -223,121 +228,20 @@ def _fit_facts(fit: Recalibration | None) -> tuple[Fact, ...]:
     )
 
 
-def _cleared_grid(classes: Classes, subject: Subject, threshold: float) -> Grid:
-    validation = subject.manifest.validation
-    try:
-        at, _ = measured.threshold_bins(subject.history.schema, threshold)
-    except MonitorError:
-        return Grid("Validation cohort", (), ())
-    rows = [
-        (name, filters.rate(float(v.value)), _between(float(v.low), float(v.high)))
-        for name, v in zip(
-            ("Sensitivity", "Specificity"), measured.cleared(classes, at), strict=True
-        )
-    ]
-    return Grid(
-        f"As cleared: validation cohort of {filters.whole(validation.cases)} cases",
-        ("Measure", "Value", "95 % interval"),
-        tuple(rows),
-        numeric=frozenset({1, 2}),
-    )
-
-
-def _between(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
-
-
 # Sub-groups ----------------------------------------------------------------------------------
 
 
 def subgroups(subject: Subject) -> Content:
     """Who is affected: flagged rate by level, and the cleared table beside it."""
-    margins = subject.history.schema.margins
-    levels = subgroup_levels(subject.windows, subject.days)
-    k = max(sum(len(m.levels) for m in margins), 1)
-    charts = [measured.flagged_forest(m.name, m.levels, levels, k) for m in margins]
+    view = subject.performance
     return Content(
-        sentences=(wording.SUBGROUPS, *(_coverage(subject, m.name, levels) for m in margins)),
-        charts=tuple(c for c in charts if c is not None),
-        grids=(_reads_by_level(subject, levels), _cleared_subgroups(subject)),
+        sentences=shown.subgroup_sentences(view),
+        charts=shown.subgroup_forests(view),
+        grids=(
+            shown.subgroup_grid(view),
+            shown.cleared_subgroups_grid(view.cleared_subgroups),
+        ),
     )
-
-
-def subgroup_levels(windows: Sequence[Arrived], days: Days) -> list[Level]:
-    """Rows of every level, summed over sites and months that begin inside `days` or touch it."""
-    sums: dict[tuple[str, str], np.ndarray] = {}
-    for one in windows:
-        table = one.window.tables.get("subgroups")
-        start, end = (
-            d.date().toordinal() for d in (one.window.header.start, one.window.header.end)
-        )
-        if table is None or end <= days.start or start >= days.end:
-            continue
-        for (margin, level), row in zip(table.keys, table.values, strict=True):
-            sums[margin, level] = sums.get((margin, level), np.zeros(10, dtype=np.int64)) + row
-    return [Level(margin, level, row) for (margin, level), row in sums.items()]
-
-
-def _coverage(subject: Subject, margin: str, levels: Sequence[Level]) -> str:
-    senders = {
-        w.site
-        for w in subject.windows
-        if (t := w.window.tables.get("subgroups")) and any(k[0] == margin for k in t.keys)
-    }
-    known = sum(int(one.row[0]) for one in levels if one.margin == margin)
-    return wording.coverage(margin, len(subject.sites) - len(senders), len(subject.sites), known)
-
-
-def _reads_by_level(subject: Subject, levels: Sequence[Level]) -> Grid:
-    parts = subject.history.schema.margin_columns
-    rows = []
-    for margin in subject.history.schema.margins:
-        found = {one.name: one.row for one in levels if one.margin == margin.name}
-        for level in margin.levels:
-            row = found.get(level)
-            name = sentence_case(wording.characteristic(margin.name))
-            if row is None:
-                rows.append((name, level, wording.SUPPRESSED, "–", "–", "–"))
-                continue
-            labelled = int(row[parts["labelled"]].sum())
-            positive = int(row[parts["positive"]].sum())
-            share = filters.rate(positive / labelled) if labelled else wording.NO_READS
-            n, flagged, reads = (filters.whole(int(v)) for v in (row[0], row[1], labelled))
-            rows.append((name, level, n, flagged, reads, share))
-    return Grid(
-        "Cases and reads by sub-group, as they left the sites",
-        ("Margin", "Level", "Cases", "Flagged", "Reads", "Read as positive"),
-        tuple(rows),
-        numeric=frozenset({2, 3, 4, 5}),
-        empty="The device's schema names no sub-groups.",
-    )
-
-
-def _cleared_subgroups(subject: Subject) -> Grid:
-    rows = [
-        (
-            sentence_case(wording.characteristic(r.margin)),
-            r.level,
-            filters.whole(r.cases),
-            _proportion(r.sensitivity),
-            _proportion(r.specificity),
-        )
-        for r in subject.manifest.validation.subgroups
-    ]
-    return Grid(
-        "As cleared: performance by sub-group in the validation cohort",
-        ("Margin", "Level", "Cases", "Sensitivity (95 %)", "Specificity (95 %)"),
-        tuple(rows),
-        numeric=frozenset({2}),
-        empty="The manifest holds no sub-group table.",
-    )
-
-
-def _proportion(value: Proportion | None) -> str:
-    if value is None or not value.n:
-        return filters.MISSING
-    share = filters.rate(value.successes / value.n)
-    return f"{share} ({_between(value.low, value.high)}), n={value.n}"
 
 
 # Prevalence ----------------------------------------------------------------------------------
@@ -346,8 +250,8 @@ def _proportion(value: Proportion | None) -> str:
 def prevalence(subject: Subject) -> Content:
     """How many cases are positive, from scores alone, and what that would mean."""
     cohort = cohort_of(subject.manifest, subject.history.schema)
-    classes = measured.classes_of(cohort)
-    names = {s.id: s.name for s in fleet.sites(subject.session)}
+    classes = classes_of(cohort)
+    names = site_names(subject.session)
     scopes = [("all sites", ()), *((names.get(s, s), (s,)) for s in subject.sites)]
     rows = [
         measured.prevalence(subject.history, classes, subject.days, name, sites)
@@ -364,6 +268,11 @@ def prevalence(subject: Subject) -> Content:
     )
 
 
+def site_names(session: Session) -> dict[str, str]:
+    """Names of sites by their number."""
+    return {s.id: s.name for s in fleet.sites(session)}
+
+
 def _prevalence_grid(rows: Sequence[PrevalenceRow]) -> Grid:
     return Grid(
         "Estimated prevalence by site, and whether a changed mixture explains the scores",
@@ -373,7 +282,7 @@ def _prevalence_grid(rows: Sequence[PrevalenceRow]) -> Grid:
                 r.name,
                 filters.whole(r.cases),
                 filters.rate(float(r.estimate.value)) if r.estimate else filters.MISSING,
-                _between(float(r.estimate.low), float(r.estimate.high)) if r.estimate else r.reason,
+                between(float(r.estimate.low), float(r.estimate.high)) if r.estimate else r.reason,
                 _explains(r),
             )
             for r in rows
@@ -396,14 +305,14 @@ def _consequence_grid(subject: Subject, classes: Classes, row: PrevalenceRow) ->
     if row.estimate is None or threshold is None:
         return Grid(caption, (), (), empty=filters.MISSING)
     try:
-        at, _ = measured.threshold_bins(subject.history.schema, threshold)
-        sens, spec = (float(v.value) for v in measured.cleared(classes, at))
+        found_cleared = figures.cleared(subject.history.schema, classes, threshold)
+        sens, spec = (found_cleared[name].value for name in shown.DRAWN)
         values = np.array([classes.prevalence, row.estimate.low, row.estimate.high])
         found = consequences(values, sens, spec)
     except MonitorError as error:
         return Grid(caption, (), (), empty=str(error))
     rows = [
-        (name, filters.rate(float(v[0])), _between(*sorted((float(v[1]), float(v[2])))))
+        (name, filters.rate(float(v[0])), between(*sorted((float(v[1]), float(v[2])))))
         for name, v in (
             ("Positive predictive value", found.ppv),
             ("Negative predictive value", found.npv),
@@ -429,7 +338,7 @@ def annotation(subject: Subject) -> Content:
         {
             g
             for g, source in zip(labels.reader_group, labels.source, strict=True)
-            if source == measured.AUDITED
+            if source == figures.AUDITED
         }
     )
     rows = [measured.readers(subject.history, g, subject.before, subject.days) for g in groups]

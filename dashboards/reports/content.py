@@ -13,7 +13,8 @@ from app.central.reports.ports import DriftReport, ReportedSignal
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
 from app.central.surveillance.history import EVALUATION_TIME
-from dashboards import evidence, filters, wording
+from app.central.surveillance.performance import PerformanceView
+from dashboards import evidence, filters, performance, wording
 from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine
 from dashboards.evidence import Period, Scope, Series, SiteRate
 from dashboards.pages.fleet import SiteState, heat_map
@@ -308,13 +309,38 @@ def weekly_chart(
 
 
 def _performance(report: DriftReport) -> Section:
-    has_reads = any(s.blocks.get("labels") != "not_assessable" for s in report.standing.sites)
+    title, view = "Performance and sub-groups", report.performance
+    if view is None:  # issued before these figures were part of a report
+        has_reads = any(s.blocks.get("labels") != "not_assessable" for s in report.standing.sites)
+        said = wording.READS_COMPARED if has_reads else wording.NO_REFERENCE_READS
+        return Section(title, (said, wording.NO_SUBGROUPS))
+    names = {s.site_id: s.name for s in report.standing.sites}
+    days = f"{report.start} to {report.end - timedelta(1)}"
     return Section(
-        "Performance and sub-groups",
+        title,
         (
-            wording.READS_COMPARED if has_reads else wording.NO_REFERENCE_READS,
-            wording.NO_SUBGROUPS,
+            *performance.sentences(view, days),
+            wording.prevalence_cohort(view.cleared_prevalence),
+            *performance.subgroup_sentences(view),
         ),
+        facts=_operating_point(report, view),
+        charts=(*performance.site_forests(view, names), *performance.subgroup_forests(view)),
+        grids=(
+            performance.compared_grid(view),
+            performance.sites_grid(view, names),
+            performance.subgroup_grid(view),
+            performance.cleared_subgroups_grid(view.cleared_subgroups),
+        ),
+    )
+
+
+def _operating_point(report: DriftReport, view: PerformanceView) -> tuple[Fact, ...]:
+    if view.threshold is None or view.overall is None:
+        return ()
+    point = f"{report.device.operating_point}, from {view.threshold:g}, as cleared"
+    return (
+        Fact("Operating point", point),
+        Fact("Audited reads", filters.whole(view.overall.reads)),
     )
 
 

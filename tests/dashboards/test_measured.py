@@ -8,12 +8,20 @@ from datetime import date
 import numpy as np
 import pytest
 
+from app.central.surveillance import measured as figures
+from app.central.surveillance.measured import Days, Rate
+from app.central.surveillance.subgroups import Level
 from dashboards import measured, wording
-from dashboards.measured import Days, Level
 from dashboards.pages import scanners
 from monitors.errors import NotAssessable
 from monitors.observations import History, LabelRows
-from monitors.performance import Audit, post_stratified
+from monitors.performance import (
+    Audit,
+    auc_interval,
+    auc_post_stratified,
+    post_stratified,
+    predictive_values,
+)
 from monitors.prevalence import Classes, mlls
 from monitors.proportions import wilson
 from tests.dashboards import history_example as example
@@ -47,46 +55,80 @@ def test_days_are_half_open_and_read_as_both_ends() -> None:
 
 
 def test_every_case_is_in_one_merged_bin(history: History) -> None:
-    counts = measured.scores_of(history, ALL)
+    counts = figures.scores_of(history, ALL)
 
-    assert measured.merged(history.schema, counts).sum() == counts.sum() > 0
+    assert figures.merged(history.schema, counts).sum() == counts.sum() > 0
 
 
 def test_a_threshold_off_the_bins_of_labels_is_refused(history: History) -> None:
     with pytest.raises(NotAssessable, match="does not lie on an edge of the bins of labels"):
-        measured.threshold_bins(history.schema, float(history.schema.scores[0].edges[1]))
+        figures.threshold_bins(history.schema, float(history.schema.scores[0].edges[1]))
 
 
-def test_measured_performance_is_the_post_stratified_one(history: History) -> None:
-    found = measured.measured(history, ALL, THRESHOLD)
+def test_measured_figures_are_the_post_stratified_ones(history: History) -> None:
+    found = figures.measured(history, ALL, THRESHOLD)
 
-    cases = measured.merged(history.schema, measured.scores_of(history, ALL))
-    labelled, positive = measured.reads_of(history, ALL)
-    _, at = measured.threshold_bins(history.schema, THRESHOLD)
-    expected = post_stratified(Audit(*(x.astype(float) for x in (cases, labelled, positive))), at)
-    assert found.performance is not None
-    assert found.performance.sensitivity.value == expected.sensitivity.value
-    assert found.reads == int(labelled.sum())
+    cases = figures.merged(history.schema, figures.scores_of(history, ALL))
+    labelled, positive = figures.reads_of(history, ALL)
+    _, at = figures.threshold_bins(history.schema, THRESHOLD)
+    audit = Audit(*(x.astype(float) for x in (cases, labelled, positive)))
+    expected, values = post_stratified(audit, at), predictive_values(audit, at)
+    assert found.rates == {
+        "sensitivity": Rate.of(expected.sensitivity),
+        "specificity": Rate.of(expected.specificity),
+        "ppv": Rate.of(values.ppv),
+        "npv": Rate.of(values.npv),
+        "auc": Rate.of(auc_interval(auc_post_stratified(audit))),
+    }
+    assert found.reads == int(labelled.sum()) and sum(found.cases) == int(cases.sum())
+
+
+def test_a_site_is_measured_on_its_own_cases_and_reads(history: History) -> None:
+    rows = np.array([[40, 40, 40, 5, 2, 13, 24, 4]])
+    some = replace(history, labels=replace(history.labels, rows=rows))
+
+    first, second = (figures.measured(some, ALL, THRESHOLD, (site,)) for site in ("H01", "H02"))
+
+    everywhere = figures.measured(some, ALL, THRESHOLD)
+    assert [a + b for a, b in zip(first.cases, second.cases, strict=True)] == [*everywhere.cases]
+    assert first.reads == everywhere.reads and first.rates and first.rates != everywhere.rates
+    assert not second.rates and wording.unmeasured(second) == "needs reference reads: 0 of 100"
+    assert "100 more reads of the random audit" in wording.would_change(second)[0]
 
 
 def test_a_bin_with_cases_but_no_read_gives_bounds_and_no_estimate(history: History) -> None:
     rows = history.labels.rows.copy()
-    rows[:, [0, history.schema.merged_label_bins]] = 0
-    labels = replace(history.labels, rows=rows * 4)
+    rows[:, [3, history.schema.merged_label_bins + 3]] = 0
+    labels = replace(history.labels, rows=rows)
 
-    found = measured.measured(replace(history, labels=labels), ALL, THRESHOLD)
+    found = figures.measured(replace(history, labels=labels), ALL, THRESHOLD)
 
-    assert found.performance is None
-    assert found.bounds is not None or found.reason
-    assert "Sensitivity 0" not in wording.measured_sentence(found)
+    low, high = found.bounds["sensitivity"]
+    assert not found.rates and 0 <= low < high <= 1
+    assert "Sensitivity lies between" in wording.measured_sentence(found, ALL.words)
+    assert wording.unmeasured(found) == wording.ONLY_BOUNDS
+    assert "reads in 1 bin of scores without any" in wording.would_change(found)[0]
 
 
 def test_more_reads_than_cases_are_refused_in_words(history: History) -> None:
     labels = replace(history.labels, rows=history.labels.rows * 1000)
 
-    found = measured.measured(replace(history, labels=labels), ALL, THRESHOLD)
+    found = figures.measured(replace(history, labels=labels), ALL, THRESHOLD)
 
-    assert found.performance is None and "labelled <= cases expected" in found.reason
+    assert not found.rates and "labelled <= cases expected" in wording.unmeasured(found)
+    assert "A longer period" in wording.would_change(found)[0]
+
+
+def test_cleared_figures_are_counted_at_the_operating_point(history: History) -> None:
+    negative, positive = np.zeros(32), np.zeros(32)
+    negative[[2, 20]], positive[[2, 20]] = (90, 10), (5, 15)
+
+    found = figures.cleared(history.schema, Classes(negative, positive), THRESHOLD)
+
+    assert {k: v.value for k, v in found.items()} == pytest.approx(
+        {"sensitivity": 0.75, "specificity": 0.9, "ppv": 0.6, "npv": 90 / 95, "auc": 0.825}
+    )
+    assert Rate.of(wilson(15, 20)) == found["sensitivity"]
 
 
 def test_the_calibration_leaves_out_bins_with_few_reads(history: History) -> None:
@@ -105,7 +147,7 @@ def test_the_calibration_leaves_out_bins_with_few_reads(history: History) -> Non
 
 
 def test_prevalence_is_the_maximum_likelihood_one_and_refused_for_few(history: History) -> None:
-    counts = measured.scores_of(history, ALL)
+    counts = figures.scores_of(history, ALL)
     classes = Classes(counts[::1] + 1.0, counts[::-1] + 1.0)
 
     row = measured.prevalence(history, classes, ALL, "all", ())
@@ -116,17 +158,18 @@ def test_prevalence_is_the_maximum_likelihood_one_and_refused_for_few(history: H
 
 
 def test_a_forest_of_subgroups_keeps_the_plans_order_and_the_place_of_what_is_missing() -> None:
-    rows = [
-        Level("sex", "M", np.array([200, 60, *[0] * 8])),
-        Level("sex", "F", np.array([400, 40, *[0] * 8])),
-        Level("sex", "O", np.array([29, 3, *[0] * 8])),
+    limits = Rate.of(wilson(40, 400, 1 - 0.05 / 4))
+    levels = [
+        Level(margin="sex", name="F", cases=400, flagged=40, flagged_rate=limits),
+        Level(margin="sex", name="M", cases=200, flagged=60, flagged_rate=limits),
+        Level(margin="sex", name="U", cases=None),
+        Level(margin="sex", name="O", cases=29, flagged=3),
     ]
 
-    forest = measured.flagged_forest("sex", ("F", "M", "U", "O"), rows, 4)
+    forest = measured.flagged_forest("sex", levels, 4)
 
     assert forest is not None
     assert [g.name for g in forest.groups] == ["F", "M", "U", "O"]
-    limits = wilson(40, 400, 1 - 0.05 / 4)
     assert (forest.groups[0].low, forest.groups[0].high) == (limits.low, limits.high)
     assert forest.groups[2].estimate is None and forest.groups[2].note == wording.SUPPRESSED
     assert forest.groups[3].note == wording.needs_cases(29, 30)

@@ -243,7 +243,7 @@ def test_without_reads_the_page_says_how_many_are_needed(scene: Scene) -> None:
 def test_subgroups_name_their_multiplicity_and_what_is_covered(scene: Scene) -> None:
     source = topic(scene, "subgroups")
 
-    assert "Bonferroni, 2 rows" in source
+    assert "Bonferroni, 3 rows" in source
     assert "Sex: sent by all 3 sites" in text_of(source)
     assert source.index(">F<") < source.index(">M<")
 

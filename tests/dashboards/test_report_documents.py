@@ -13,9 +13,11 @@ from pypdf import PdfReader
 
 from dashboards.charts.spec import State
 from dashboards.charts.table import table
+from dashboards.pages.views import Grid
 from dashboards.reports.document import VARIANT, _refuse, report_html, report_pdf, tables_csv
 from dashboards.reports.evidently_child import rows_of
 from dashboards.reports.evidently_report import BinnedColumn, EvidentlyFailed, evidently_html
+from dashboards.reports.views import Section
 from dashboards.wording import EVIDENTLY_NOTE
 from tests.dashboards.report_examples import REPORT
 
@@ -65,6 +67,33 @@ def test_the_pdf_declares_its_archival_form_and_is_tagged(pdf: bytes) -> None:
     assert re.search(rf"conformance(>|=\"){level}", metadata)
     assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]
     assert reader.trailer["/Root"]["/Lang"] == "en"
+
+
+def test_a_caption_stays_with_its_head_and_two_rows_and_no_row_ends_a_table_alone() -> None:
+    sizes = [2 + (5 * i) % 11 for i in range(60)]  # so that pages break everywhere in a table
+    tables = tuple(
+        Grid(
+            f"Caption {i:02d}.",
+            (f"Head {i:02d}.", "Value"),
+            tuple((f"Row {i:02d}-{j:02d}.", "1") for j in range(n)),
+        )
+        for i, n in enumerate(sizes)
+    )
+    many = replace(SMALL, sections=(Section("Tables", grids=tables),), about_signals=False)
+
+    pdf = report_pdf(many, report_html(many), EVIDENCE, AT)
+
+    pages = [page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages]
+    where = {m: i for i, text in enumerate(pages) for m in re.findall(r"Row \d\d-\d\d\.", text)}
+    captions = {m: i for i, text in enumerate(pages) for m in re.findall(r"Caption \d\d\.", text)}
+    assert len(pages) > 5 and len(captions) == len(sizes)
+    assert any(
+        where[f"Row {i:02d}-00."] != where[f"Row {i:02d}-{n - 1:02d}."] for i, n in enumerate(sizes)
+    )
+    for i, n in enumerate(sizes):
+        first, second = where[f"Row {i:02d}-00."], where[f"Row {i:02d}-01."]
+        assert captions[f"Caption {i:02d}."] == first == second
+        assert where[f"Row {i:02d}-{n - 1:02d}."] == where[f"Row {i:02d}-{n - 2:02d}."]
 
 
 def test_every_page_names_the_report_and_its_place(pdf: bytes) -> None:

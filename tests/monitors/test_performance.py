@@ -12,12 +12,14 @@ from monitors.errors import MonitorError, NotAssessable
 from monitors.performance import (
     Audit,
     auc,
+    auc_interval,
     auc_post_stratified,
     audited_prevalence,
     cbpe,
     isotonic,
     performance_bounds,
     post_stratified,
+    predictive_values,
 )
 from monitors.prevalence import Classes
 from monitors.schema import FloatArray
@@ -71,6 +73,13 @@ def test_the_hand_worked_example_of_begg_and_greenes_is_reproduced() -> None:
 
     assert result.sensitivity.value == pytest.approx(180 / 250)
     assert result.specificity.value == pytest.approx(630 / 750)
+
+
+def test_predictive_values_of_the_hand_worked_example() -> None:
+    result = predictive_values(Audit([700, 300], [70, 150], [7, 90]), 1)
+
+    assert result.ppv.value == pytest.approx(180 / 300)
+    assert result.npv.value == pytest.approx(630 / 700)
 
 
 def test_the_area_and_its_error_are_those_of_hanley_and_mcneil_data() -> None:
@@ -315,6 +324,32 @@ def test_the_interval_of_the_audited_prevalence_holds_as_often_as_stated() -> No
     truth = ill.sum(axis=1) / cases.sum()  # of these cases
     held = float(((found.low <= truth) & (truth <= found.high)).mean())
     assert 0.93 < held < 0.97  # a normal interval of 180 labels; 0.942 in 80,000 runs
+
+
+def test_intervals_of_predictive_values_and_area_hold_as_often_as_stated() -> None:
+    rng, runs = np.random.default_rng(7), 4000
+    cases, rate = np.array([2000.0, 800.0, 300.0]), np.array([0.06, 0.25, 0.7])
+    labelled = np.tile([80.0, 60.0, 40.0], (runs, 1))
+    ill = rng.binomial(cases.astype(int), rate, (runs, 3)).astype(float)
+
+    positive = rng.hypergeometric(ill.astype(int), (cases - ill).astype(int), labelled.astype(int))
+    audit = Audit(np.tile(cases, (runs, 1)), labelled, positive.astype(float))
+    found, area = predictive_values(audit, 1), auc_interval(auc_post_stratified(audit))
+
+    for interval, truth in (
+        (found.ppv, ill[:, 1:].sum(axis=1) / 1100),
+        (found.npv, 1 - ill[:, 0] / 2000),
+        (area, auc(Classes(cases - ill, ill)).value),
+    ):
+        held = float(((interval.low <= truth) & (truth <= interval.high)).mean())
+        assert 0.935 < held < 0.985
+
+
+def test_without_a_flagged_case_there_is_no_predictive_value() -> None:
+    with pytest.raises(NotAssessable, match="cases on both sides of the threshold expected"):
+        predictive_values(Audit([10, 0], [5, 0], [1, 0]), 1)
+    with pytest.raises(NotAssessable, match="predictive values: a score bin with cases has no"):
+        predictive_values(Audit([10, 5], [5, 0], [1, 0]), 1)
 
 
 def test_a_bin_without_labels_leaves_the_prevalence_unidentified() -> None:

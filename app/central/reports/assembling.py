@@ -20,7 +20,10 @@ from app.central.references import service as references
 from app.central.reports.ports import DriftReport, PeriodTotals, ReportedSignal
 from app.central.surveillance import evidence, service
 from app.central.surveillance.evidence import Comparison
+from app.central.surveillance.history import arrived_windows, history_of
 from app.central.surveillance.history import assemble as assemble_history
+from app.central.surveillance.measured import Days
+from app.central.surveillance.performance import performance
 from app.central.surveillance.service import SignalView
 from app.contracts.signing import canonical, sha256
 from monitors.observations import History
@@ -46,10 +49,12 @@ def assemble(
     standing = evidence.fleet_standing(session, lock_digest, end)
     signals = service.signals(session, lock_digest=lock_digest, limit=1000)
     edges = fleet_repository.edges(session, lock_digest=lock_digest)
-    history = assemble_history(session, lock_digest, upto=now.date() + timedelta(1)).history
+    windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
+    history = history_of(fleet.layout_of(session, lock_digest), windows)
+    device = fleet.device_version(session, lock_digest)
     return DriftReport(
         number=number,
-        device=fleet.device_version(session, lock_digest),
+        device=device,
         start=start,
         end=end,
         issued_at=now,
@@ -76,6 +81,15 @@ def assemble(
         totals=tuple(_totals(history, signals, p) for p in compared_periods(start, end)),
         releases=releases.effective_between(session, lock_digest, start, end),
         stages={s.site_id: watch.stages(session, lock_digest, s.site_id) for s in standing.sites},
+        performance=performance(
+            history,
+            windows,
+            Days(start.toordinal(), end.toordinal()),
+            manifest=fleet.manifest_of(fleet.get_device_version(session, lock_digest)),
+            threshold=device.threshold,
+            sites=[s.site_id for s in standing.sites],
+            signals=signals,
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from app.central.surveillance.evidence import (
     SignalEvidence,
     WeeklySeries,
 )
+from app.central.surveillance.performance import PerformanceView
 from app.central.surveillance.service import SignalView
 
 
@@ -96,6 +97,7 @@ class DriftReport:
     signatures: tuple[SignatureView, ...] = ()
     releases: tuple[ReleaseView, ...] = ()  # operating points that took effect in the period
     stages: dict[str, tuple[NewStage, ...]] = field(default_factory=dict)  # by site
+    performance: PerformanceView | None = None  # over the period
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""Performance and sub-groups in sentences, tables and charts: on a page and in a report alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.central.surveillance.measured import Measured, Rate
+from app.central.surveillance.performance import PerformanceView
+from app.central.surveillance.subgroups import Level
+from app.contracts.manifest import Proportion, SubgroupRow
+from dashboards import filters, wording
+from dashboards.charts.spec import Chart
+from dashboards.measured import flagged_forest, performance_forest
+from dashboards.pages.views import Grid
+from dashboards.wording import sentence_case
+
+AREA = "auc"
+DRAWN = ("sensitivity", "specificity")
+
+
+def sentences(view: PerformanceView, days: str) -> tuple[str, ...]:
+    """What was measured over `days`, or why not and what would change it."""
+    if view.overall is None:
+        return (wording.NO_THRESHOLD,)
+    estimate = wording.ESTIMATED if view.may_estimate else wording.NOT_ESTIMATED
+    return (
+        wording.measured_sentence(view.overall, days),
+        *wording.would_change(view.overall),
+        *((wording.READS_WEIGHTED,) if view.overall.rates else ()),
+        estimate,
+    )
+
+
+def compared_grid(view: PerformanceView) -> Grid:
+    """Every figure as cleared, as measured, and as estimated where that is allowed."""
+    found = view.overall
+    if found is None:
+        return Grid("Measured, beside the validation cohort", (), (), empty=wording.NO_THRESHOLD)
+    estimates = ("Estimated from scores (95 %)",) if view.estimated else ()
+    rows = [
+        (
+            name,
+            _rate(key, view.cleared),
+            _rate(key, found.rates, _bounds(key, found)),
+            *((_rate(key, view.estimated),) if estimates else ()),
+        )
+        for key, name in wording.MEASURES.items()
+    ]
+    reads = wording.count(found.reads, "audited read")
+    how = f"Measured on {reads}" if found.rates else wording.sentence_case(f"{reads}, not measured")
+    return Grid(
+        f"{how}, beside the validation cohort of {filters.whole(view.cleared_cases)} cases",
+        ("Measure", "As cleared (95 %)", "Measured (95 %)", *estimates),
+        tuple(rows),
+        numeric=frozenset({1, 2, 3}),
+    )
+
+
+def sites_grid(view: PerformanceView, names: Mapping[str, str]) -> Grid:
+    """The same by site, in per cent; a site without figures says what it lacks."""
+    refused = any(not found.rates for found in view.sites.values())
+    rows = [
+        (
+            names.get(site, site),
+            filters.whole(sum(found.cases)),
+            filters.whole(found.reads),
+            *(_compact(key, found) for key in wording.MEASURES),
+            *((wording.unmeasured(found) or "–",) if refused else ()),
+        )
+        for site, found in view.sites.items()
+    ]
+    return Grid(
+        "Measured by site, in per cent (AUC: of 1), with the 95 % interval of each",
+        (
+            *("Site", "Cases", "Reads", *wording.MEASURES_SHORT.values()),
+            *(("Why not",) if refused else ()),
+        ),
+        tuple(rows),
+        numeric=frozenset(range(1, 8)),
+        empty="No site runs this version." if view.overall else wording.NO_THRESHOLD,
+    )
+
+
+def _compact(key: str, found: Measured) -> str:
+    """A figure over its interval, which is kept on one line."""
+    places, scale = (3, 1) if key == AREA else (1, 100)
+    if key in found.rates:
+        one = found.rates[key]
+        limits = _unbroken(scale * one.low, scale * one.high, places)
+        return f"{scale * one.value:.{places}f} ({limits})"
+    if key in found.bounds:
+        low, high = found.bounds[key]
+        return _unbroken(scale * low, scale * high, places)
+    return "–"
+
+
+def _unbroken(low: float, high: float, places: int) -> str:
+    return f"{low:.{places}f}\u00a0to\u00a0{high:.{places}f}"
+
+
+def site_forests(view: PerformanceView, names: Mapping[str, str]) -> tuple[Chart, ...]:
+    """Sensitivity and specificity of all sites and of each, against the cleared one."""
+    if view.overall is None:
+        return ()
+    parts = {"all sites": view.overall, **{names.get(s, s): m for s, m in view.sites.items()}}
+    if not view.estimated and not any(found.rates for found in parts.values()):
+        return ()
+    charts = []
+    for key in (k for k in DRAWN if k in view.cleared):
+        rows = [_row(f"{name} measured", found, key) for name, found in parts.items()]
+        if key in view.estimated:
+            n = sum(view.overall.cases)
+            rows.insert(1, ("all sites estimated", n, view.estimated[key], ""))
+        charts.append(performance_forest(key, rows, view.cleared[key]))
+    return tuple(charts)
+
+
+def _row(name: str, found: Measured, key: str) -> tuple[str, int, Rate | None, str]:
+    return name, found.reads, found.rates.get(key), wording.unmeasured(found)
+
+
+def subgroup_sentences(view: PerformanceView) -> tuple[str, ...]:
+    """How sub-groups leave sites, what of the fleet they cover, and what they cannot tell."""
+    covered = (
+        wording.coverage(c.margin, c.silent, c.sites, c.cases) for c in view.subgroups.coverage
+    )
+    return (wording.SUBGROUPS, *covered, wording.SUBGROUPS_UNMEASURED)
+
+
+def subgroup_forests(view: PerformanceView) -> tuple[Chart, ...]:
+    """Flagged rate by level, one chart a margin that has cases."""
+    found = view.subgroups
+    rows = len(found.levels)
+    charts = (flagged_forest(margin, found.of(margin), rows) for margin in found.margins)
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def subgroup_grid(view: PerformanceView) -> Grid:
+    """Cases, flags and reads of every level; one that is too small says how many it needs."""
+    return Grid(
+        "Cases and reads by sub-group, as they left the sites; intervals hold for all rows at once",
+        ("Margin", "Level", "Cases", "Flagged", "Flagged rate (95 %)", "Reads", "Positive reads"),
+        tuple(_level_row(level) for level in view.subgroups.levels),
+        numeric=frozenset({2, 3, 4, 5, 6}),
+        empty="The device's schema names no sub-groups.",
+    )
+
+
+def _level_row(level: Level) -> tuple[str, ...]:
+    name = sentence_case(wording.characteristic(level.margin))
+    if level.cases is None:
+        return (name, level.name, wording.SUPPRESSED, "–", wording.needs_level(level), "–", "–")
+    rate = level.flagged_rate
+    return (
+        name,
+        level.name,
+        filters.whole(level.cases),
+        filters.whole(level.flagged),
+        _share(rate) if rate else wording.needs_level(level),
+        *_reads(level),
+    )
+
+
+def _reads(level: Level) -> tuple[str, str]:
+    if level.reads is None:
+        return wording.NOT_TOLD_APART, "–"
+    share = filters.rate(level.positive / level.reads) if level.reads else wording.NO_READS
+    return filters.whole(level.reads), share
+
+
+def cleared_subgroups_grid(rows: Sequence[SubgroupRow]) -> Grid:
+    """The manifest's own table."""
+    return Grid(
+        "As cleared: performance by sub-group in the validation cohort",
+        ("Margin", "Level", "Cases", "Sensitivity (95 %)", "Specificity (95 %)"),
+        tuple(
+            (
+                sentence_case(wording.characteristic(r.margin)),
+                r.level,
+                filters.whole(r.cases),
+                _proportion(r.sensitivity),
+                _proportion(r.specificity),
+            )
+            for r in rows
+        ),
+        numeric=frozenset({2}),
+        empty="The manifest holds no sub-group table.",
+    )
+
+
+def _proportion(value: Proportion | None) -> str:
+    if value is None or not value.n:
+        return filters.MISSING
+    share = filters.rate(value.successes / value.n)
+    return f"{share} ({between(value.low, value.high)}), n={value.n}"
+
+
+def _rate(key: str, rates: Mapping[str, Rate], otherwise: str = filters.MISSING) -> str:
+    """A figure with its interval: an area as it is, a share as per cent."""
+    if key not in rates:
+        return otherwise
+    found = rates[key]
+    if key == AREA:
+        return f"{filters.score(found.value)} ({found.low:.3f} to {found.high:.3f})"
+    return _share(found)
+
+
+def _share(found: Rate) -> str:
+    return f"{filters.rate(found.value)} ({between(found.low, found.high)})"
+
+
+def _bounds(key: str, found: Measured) -> str:
+    if key not in found.bounds:
+        return filters.MISSING
+    return f"between {between(*found.bounds[key])}"
+
+
+def between(low: float, high: float) -> str:
+    """`84.1 to 91.0 %`."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
