@@ -107,6 +107,18 @@ class EvaluationView:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the engine looked at: so many windows by `upto`, under a plan, against a reference."""
+
+    lock_digest: str
+    input_digest: str
+    reference_id: str
+    plan: InForce
+    upto: date
+    windows: int
+
+
 Announce = Callable[[Session, SignalView], None]
 """Tells people about a signal that was just raised, in the same transaction."""
 
@@ -130,14 +142,22 @@ def evaluate(
         return known
     frozen = references.statistics_of(reference)
     result = run_engine(in_force.plan, frozen, arrived.history, upto.toordinal())
-    evidence = evidence_bytes(_without_what_is_off(result, in_force))
+    seen = Seen(lock_digest, input_digest, reference.id, in_force, upto, len(arrived.windows))
+    return keep(session, seen, result, announce=announce, now=now)
+
+
+def keep(
+    session: Session, seen: Seen, result: EngineResult, *, announce: Announce, now: datetime
+) -> Evaluation:
+    """Store what the engine found in `seen`, and raise or grow its signals."""
+    evidence = evidence_bytes(_without_what_is_off(result, seen.plan))
     evaluation = Evaluation(
-        input_digest=input_digest,
-        lock_digest=lock_digest,
-        reference_id=reference.id,
-        plan_digest=in_force.digest,
-        upto=upto,
-        windows=len(arrived.windows),
+        input_digest=seen.input_digest,
+        lock_digest=seen.lock_digest,
+        reference_id=seen.reference_id,
+        plan_digest=seen.plan.digest,
+        upto=seen.upto,
+        windows=seen.windows,
         evidence=packed(evidence),
         result_digest=sha256(evidence),
         promised=result.false_signals_promised_per_year,
@@ -146,9 +166,9 @@ def evaluate(
     session.add(evaluation)
     session.flush()
     for source, document in read_evidence(evaluation.evidence).signals.items():
-        if in_force.mode_of(document.stream) is Mode.TRIAL:
+        if seen.plan.mode_of(document.stream) is Mode.TRIAL:
             continue
-        _raise_or_grow(session, lock_digest, source, document, evaluation, announce, now)
+        _raise_or_grow(session, seen.lock_digest, source, document, evaluation, announce, now)
     return evaluation
 
 
