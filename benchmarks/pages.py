@@ -1,6 +1,7 @@
 """How long the service takes to make each page, and how large it is, for a fleet with a year.
 
     python -m benchmarks.pages [--sites 1000] [--days 365] [--times 20] [--keep FOLDER]
+        [--only REGEX]
 
 Everything runs in this process but PostgreSQL (the embedded one, with its own durability): a page
 is asked for as a browser would, signed in, without a network between. `first` is the first time
@@ -14,8 +15,10 @@ run.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +69,7 @@ def main() -> None:
     given.add_argument("--days", type=int, default=365)
     given.add_argument("--times", type=int, default=20)
     given.add_argument("--keep", type=Path, help="folder of the filled database, made or reused")
-    given.add_argument("--only", default="", help="only addresses that contain this")
+    given.add_argument("--only", default="", help="regular expression of the addresses to ask")
     options = given.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with _folder(options.keep) as folder:
@@ -102,6 +105,7 @@ def _run(folder: Path, options: argparse.Namespace) -> None:
             (folder / "filled").write_text(f"{options.sites} {options.days}")
         _heard_from(world)
         print(f"filled with (sites, days): {(folder / 'filled').read_text()}")
+        gc.freeze()  # as the service does
         _ask_everything(world, options)
         engine.dispose()
 
@@ -129,7 +133,7 @@ def _ask_everything(world, options: argparse.Namespace) -> None:
     for name in ("everywhere", "bound"):
         browser = _signed_in(world, name)
         for address in _addresses(world, name == "bound", options.sites):
-            if options.only in address:
+            if re.search(options.only, address):
                 shown = f"{address} ({name})"
                 timings[shown] = _timed(lambda b=browser, a=address: _get(b, a), options.times)
                 _print(shown, timings[shown])

@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.central.errors import NotFound
 from app.central.fleet import service as fleet
 from app.central.fleet.service import SiteView
 from app.central.surveillance.history import history_within
@@ -26,9 +25,7 @@ WEEKS_SHOWN = 8
 
 def scanners_view(session: Session, site_id: str, scope: str | None, now: datetime) -> SubjectView:
     """Software versions over time, scores by scanner, missing attributes by week."""
-    site = next((s for s in fleet.sites(session, scope=scope) if s.id == site_id), None)
-    if site is None:
-        raise NotFound(f"no site {site_id[:32]}")
+    site = fleet.site(session, site_id, scope=scope)
     edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
     sentences: tuple[str, ...] = (wording.NO_EDGE,)
     charts: tuple[Chart, ...] = ()
