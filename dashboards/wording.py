@@ -613,17 +613,13 @@ def missing_sentence(missing: Sequence[str]) -> tuple[str, ...]:
     return (f"Not available, and it would help: {listed(missing)}.",)
 
 
-def sites_left_out(shown: int, of_note: int, quiet: int) -> str:
-    """What a heat map of a large fleet does not show; "" where it shows every site."""
-    more = (
-        f" The other {of_note - shown} like them are on the list of sites."
-        if of_note > shown
-        else ""
-    )
-    if not quiet:
-        return more.strip()
-    verb = "is" if quiet == 1 else "are"
-    return f"Not shown: {count(quiet, 'site')} that {verb} in control throughout.{more}"
+def sites_left_out(more: int, quiet: int) -> str:
+    """What a heat map of a large fleet does not show: `more` like those shown, and the quiet."""
+    parts = [
+        *([f"{more} more of these"] if more else []),
+        *([f"{count(quiet, 'site')} with common-cause variation only"] if quiet else []),
+    ]
+    return f"Not shown: {' and '.join(parts)}." if parts else ""
 
 
 def rows_shown(first: int, last: int, of: int, one: str) -> str:

@@ -172,13 +172,14 @@ def _standing(
 
 
 def of_note(states: Sequence[SiteState]) -> HeatMap:
-    """The heat map; of a large fleet, only sites of which it has something to show."""
+    """The heat map; of a large fleet, the sites that the page's first sentences are about."""
     if len(states) <= HEAT_MAP_SITES:
         return heat_map(states)
-    noted = [s for s in states if any(_state_of(k, s) is not State.IN_CONTROL for k, _ in ROWS)]
-    shown = noted[:HEAT_MAP_SITES]
+    noted = [s for s in states if s.standing.state is not State.IN_CONTROL]
+    shown = (noted or list(states))[:HEAT_MAP_SITES]
+    quiet = len(states) - len(noted) if noted else len(states) - len(shown)
+    left_out = wording.sites_left_out(len(noted) - len(shown) if noted else 0, quiet)
     chart = heat_map(shown)
-    left_out = wording.sites_left_out(len(shown), len(noted), len(states) - len(noted))
     return replace(chart, caption=f"{chart.caption}. {left_out}")
 
 
