@@ -246,6 +246,26 @@ EVENTS = {
     "device_version": "Device version changed",
     "known_answer": "Known-answer cases deviate",
 }
+PLANNED = {
+    "service": "Service",
+    "protocol_change": "Change of protocol",
+    "software_update": "Software update",
+    "replaced_part": "Replaced part",
+    "other": "Other event",
+}
+NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
+EVENT_VERDICTS = {
+    "": "waits for the quality role, after its last day",
+    "new_stage": "new stage",
+    "annotation_only": "annotation only",
+}
+EVENTS_EXPLAINED = (
+    "An event is drawn on the charts and named beside signals; it silences nothing. After it, "
+    "another person of the quality role may approve that it opens a new stage: windows of the "
+    "scanner that begin after the event are then held against a baseline of their own, and are not "
+    "assessable until a reference period with enough of its cases is approved. Signals that were "
+    "raised stay."
+)
 ACTIONS = {
     "start_assessment": "You take responsibility for the assessment of this signal.",
     "confirm": "confirmed: something did change",

@@ -26,7 +26,12 @@ TOPICS = {
     "timeline": "Time line",
     "references": "Reference periods",
 }
-DRAWN = {"fleet.html", "signal.html", "subject.html"}  # templates that hold figures
+DRAWN = {
+    "fleet.html",
+    "scanners.html",
+    "signal.html",
+    "subject.html",
+}  # templates that hold figures
 
 
 def page(
