@@ -253,6 +253,16 @@ PLANNED = {
     "replaced_part": "Replaced part",
     "other": "Other event",
 }
+EVALUATE_NOW = (
+    "Everything that had arrived by the newest 06:00 UTC, under the plan and the reference in "
+    "force. The daily evaluation does the same by itself; asking adds no look and no false signal."
+)
+NOT_EVALUATED = "Not evaluated yet: an approved reference period is needed."
+RUN_STATES = {
+    "due": "An evaluation asked for or due at {} waits for a worker.",
+    "running": "An evaluation asked for or due at {} is running.",
+    "failed": "The evaluation asked for or due at {} failed and was given up.",
+}
 NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
 EVENT_VERDICTS = {
     "": "waits for the quality role, after its last day",
@@ -782,6 +792,11 @@ def lock_sentence(words: Sequence[str]) -> str:
         return "Released, not yet installed anywhere."
     parts = [f"{words.count(w)} {w}" for w in dict.fromkeys(words)]
     return f"Of {count(len(words), 'installation')}: {', '.join(parts)}."
+
+
+def evaluated(upto: str, windows: int, when: str) -> str:
+    """What the newest evaluation covers."""
+    return f"Evaluated {when}: {count(windows, 'window')} that had arrived by 06:00 UTC of {upto}."
 
 
 def scanners_sentence(scanners: int, versions: int) -> str:

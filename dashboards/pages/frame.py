@@ -27,6 +27,7 @@ TOPICS = {
     "references": "Reference periods",
 }
 DRAWN = {
+    "device.html",
     "fleet.html",
     "scanners.html",
     "signal.html",

@@ -24,6 +24,7 @@ from app.central.accounts.permissions import (
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.central.surveillance import on_demand
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
@@ -33,6 +34,7 @@ from dashboards.pages import events, registers, scanners, subjects, topics
 from dashboards.pages import fleet as fleet_page
 from dashboards.pages import signal as signal_page
 from dashboards.pages.duty import duty_view
+from dashboards.pages.evaluations import evaluation_view
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
 from dashboards.pages.views import Link, SignalsView
@@ -233,7 +235,15 @@ def device_list(session: DbSession, person: Viewer) -> HTMLResponse:
 def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """One device version."""
     view = subjects.device_view(session, lock_digest, person.site_id, now)
-    return page(session, person, "/devices", "subject.html", view)
+    view = replace(view, evaluation=evaluation_view(session, lock_digest, person))
+    return page(session, person, "/devices", "device.html", view)
+
+
+@router.post("/devices/{lock_digest}/evaluations")
+def evaluate_now(lock_digest: str, session: DbSession, person: Assessor, now: Now) -> Response:
+    """Ask for an evaluation; the page it leads back to says how far it is."""
+    on_demand.ask(session, lock_digest, by=person.name, now=now)
+    return RedirectResponse(f"/devices/{lock_digest}#evaluation", SEE_OTHER)
 
 
 @router.get("/devices/{lock_digest}/{topic}")

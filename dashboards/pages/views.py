@@ -255,6 +255,15 @@ class PeriodForm:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationView:
+    """How far a device version is evaluated, and whether the person may ask for it now."""
+
+    action: str
+    sentences: tuple[str, ...]
+    may_ask: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """A planned event; `may_decide` where it waits for the person who looks."""
 
@@ -298,6 +307,7 @@ class SubjectView:
     topics: tuple[Link, ...] = ()
     period: PeriodForm | None = None
     events: EventsView | None = None
+    evaluation: EvaluationView | None = None
 
 
 @dataclass(frozen=True, slots=True)

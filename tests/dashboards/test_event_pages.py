@@ -131,3 +131,17 @@ def test_only_an_approved_event_restarts_limits(scene: Scene) -> None:
         found = events.get(session, "E-0002")
 
     assert [s.restarts for s in event_stages([found])] == [False]
+
+
+def test_the_device_page_asks_for_an_evaluation_and_says_how_far_it_is(scene: Scene) -> None:
+    page = f"/devices/{scene.world.lock_digest}"
+    assert "Evaluate now" not in scene.browser(Role.VIEWER).get(page).text
+    assert scene.browser(Role.VIEWER).post(f"{page}/evaluations").status_code == 403
+
+    answer = scene.client.post(f"{page}/evaluations")
+
+    assert answer.status_code == 200 and answer.url.path == page
+    words = text_of(answer.text)
+    assert "windows that had arrived by 06:00 UTC of 2026-03-19" in words
+    assert "waits for a worker" in words
+    assert "Evaluate now" in words

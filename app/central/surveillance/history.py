@@ -74,13 +74,17 @@ DECODED = DecodedWindows()
 
 def arrival_day(received_at: datetime) -> int:
     """Ordinal of the first evaluation day at whose 06:00 UTC the window had arrived."""
-    passed = received_at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)
-    return passed.date().toordinal() + 1
+    return evaluation_day(received_at).toordinal() + 1
 
 
 def evaluation_instant(day: date) -> datetime:
     """When `day` is evaluated."""
     return datetime.combine(day, EVALUATION_TIME)
+
+
+def evaluation_day(at: datetime) -> date:
+    """The newest day whose evaluation is due at that instant."""
+    return (at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)).date()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,9 @@ def evaluate(
 ) -> Evaluation | None:
     """Evaluate everything that had arrived by 06:00 UTC of `upto`; None without a reference.
 
-    The same input is evaluated once: a second call finds the first one's result.
+    The same input is evaluated once: a second call waits for the first and finds its result.
     """
+    repository.lock_evaluations(session, lock_digest)
     reference = references_repository.in_force(session, lock_digest)
     if reference is None:
         return None
