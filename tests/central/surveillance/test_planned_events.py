@@ -213,6 +213,18 @@ def test_a_new_stage_is_not_assessable_until_its_reference_is_approved(watched: 
     assert streams(watched) == []
 
 
+def test_a_stage_opened_late_is_no_change_inside_a_candidate(watched: Watched) -> None:
+    watched.go_on(30, changes_on=DAY + timedelta(days=1))
+    an_event(watched)
+    world, until = watched.world, clock.now().date() - timedelta(days=2)
+
+    with world.sessions.begin() as session:
+        made = references.propose(session, world.lock_digest, until, by="ann", now=clock.now())
+
+    assert made.summary["stability"]["state"] == "held_still"
+    assert "H01:scanner-1:4.1:chest_pa:E-0001" in made.summary["assessability"]
+
+
 def play_on(watched: Watched, days: int, changed: date) -> Any:
     from tests.support.playing import play
 
