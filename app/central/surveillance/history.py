@@ -101,13 +101,15 @@ def assemble(
 ) -> Assembled:
     """Everything of a device version that had arrived by the evaluation of `upto`.
 
-    Planned events and stages count if people knew of them by then, or by `known_by` if given.
+    Planned events and stages count if people knew of them by then, or by `known_by` (inclusive).
     """
     index = intake_repository.window_index(
         session, lock_digest, arrived_before=evaluation_instant(upto)
     )
     arrived = _decoded(session, lock_digest, index)
-    by = known_by or evaluation_instant(upto)
+    by = evaluation_instant(upto)
+    if known_by is not None:
+        by = max(by, known_by + timedelta(microseconds=1))
     planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=arrival_day)
     history = history_of(fleet.layout_of(session, lock_digest), arrived)
     named: list[object] = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]

@@ -19,7 +19,7 @@ from app.central.numbering import next_number
 from app.central.references import repository as references_repository
 from app.central.references import service as references
 from app.central.surveillance import plans, repository
-from app.central.surveillance.history import assemble, evaluation_instant
+from app.central.surveillance.history import assemble
 from app.central.surveillance.models import (
     TRANSITIONS,
     Action,
@@ -124,8 +124,7 @@ def evaluate(
         return None
     in_force = plans.in_force(session, lock_digest)
     # A reference knows the stages that were opened before it was proposed.
-    known_by = max(evaluation_instant(upto), reference.proposed_at)
-    arrived = assemble(session, lock_digest, upto=upto, known_by=known_by)
+    arrived = assemble(session, lock_digest, upto=upto, known_by=reference.proposed_at)
     named = [in_force.digest, reference.digest, arrived.digest, upto.isoformat()]
     input_digest = sha256(canonical(named))
     known = repository.find_evaluation(session, input_digest)
