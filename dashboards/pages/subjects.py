@@ -309,11 +309,19 @@ def _device_charts(
     period = Period(reference.until + timedelta(1), today)
     first = date.fromordinal(int(history.cases.start.min()))
     sites = sorted({s.site for s in history.strata})
+    planned = events.events(session, lock_digest=lock_digest, site_id=scope)
     lanes = TimeLine(
         title="What happened, by site",
         caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
         lanes=tuple(
-            Lane(one, marks_of(tuple(s for s in signals if one in s.signal.sites))) for one in sites
+            Lane(
+                one,
+                (
+                    *marks_of(tuple(s for s in signals if one in s.signal.sites)),
+                    *event_marks([e for e in planned if e.site_id == one]),
+                ),
+            )
+            for one in sites
         ),
         period=Span(first, today),
         shaded=Span(first, reference.until),

@@ -64,7 +64,8 @@ def test_an_event_goes_from_a_form_to_a_new_stage(scene: Scene) -> None:
     signal = scene.client.get("/signals/S-0001").text
     assert "Service, registered: Tube &lt;replaced&gt;" in signal
     assert f'href="{PAGE}#E-0001"' in signal
-    for page in (PAGE, f"/sites/{MOVED_SITE}", f"/devices/{scene.world.lock_digest}/timeline"):
+    device = f"/devices/{scene.world.lock_digest}"
+    for page in (PAGE, f"/sites/{MOVED_SITE}", device, f"{device}/timeline"):
         assert "E-0001 service" in scene.client.get(page).text, page
 
     again = scene.client.post(f"{ACTION}/E-0001", data=decision(scene, "E-0001", password="no"))

@@ -15,7 +15,8 @@ from app.central.accounts.models import Role
 from app.central.audit import service as audit
 from app.central.events import service as events
 from app.central.references import service as references
-from app.central.surveillance import evidence, service
+from app.central.surveillance import alarm_test, evidence, service
+from app.central.surveillance.models import AlarmOutcome
 from app.central.surveillance.results import read_evidence
 from app.contracts.signing import canonical, verify
 from tests.central.surveillance.conftest import MONITORED_FROM, Watched
@@ -223,6 +224,27 @@ def test_a_stage_opened_late_is_no_change_inside_a_candidate(watched: Watched) -
 
     assert made.summary["stability"]["state"] == "held_still"
     assert "H01:scanner-1:4.1:chest_pa:E-0001" in made.summary["assessability"]
+
+
+def test_an_alarm_test_asks_for_nothing_of_a_stage_without_a_baseline(watched: Watched) -> None:
+    watched.go_on(6)
+    an_event(watched)
+    watched.clock.advance(days=1)
+    for _ in play_on(watched, 20, clock.now().date() + timedelta(days=99)):
+        pass
+
+    with watched.world.sessions.begin() as session:
+        made = alarm_test.run(
+            session,
+            watched.world.lock_digest,
+            clock.now().date(),
+            announce=lambda *_: None,
+            by="lockwatch",
+            now=clock.now(),
+        )
+
+    assert made.outcome is AlarmOutcome.NOT_POSSIBLE
+    assert streams(watched) == []
 
 
 def play_on(watched: Watched, days: int, changed: date) -> Any:
