@@ -13,8 +13,12 @@ EVALUATION_TIME = time(6, tzinfo=UTC)
 
 def arrival_day(received_at: datetime) -> date:
     """The first evaluation day at whose 06:00 UTC the window had arrived."""
-    passed = received_at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)
-    return passed.date() + timedelta(days=1)
+    return evaluation_day(received_at) + timedelta(days=1)
+
+
+def evaluation_day(at: datetime) -> date:
+    """The newest day whose evaluation is due at that instant."""
+    return (at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)).date()
 
 
 def evaluation_instant(day: date) -> datetime:

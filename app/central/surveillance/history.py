@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import astuple, dataclass, replace
+from datetime import date, datetime, timedelta
 from threading import Lock
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from app.central.events import service as events
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
@@ -81,15 +82,27 @@ class Assembled:
     digest: str
 
 
-def assemble(session: Session, lock_digest: str, *, upto: date) -> Assembled:
-    """Everything of a device version that had arrived by the evaluation of `upto`."""
+def assemble(
+    session: Session, lock_digest: str, *, upto: date, known_by: datetime | None = None
+) -> Assembled:
+    """Everything of a device version that had arrived by the evaluation of `upto`.
+
+    Planned events and stages count if people knew of them by then, or by `known_by` (inclusive).
+    """
     index = intake_repository.window_index(
         session, lock_digest, arrived_before=evaluation_instant(upto)
     )
     arrived = _decoded(session, lock_digest, index)
-    named = [[k.digest, k.site_id, _arrived(k.received_at)] for k in index]
+    by = evaluation_instant(upto)
+    if known_by is not None:
+        by = max(by, known_by + timedelta(microseconds=1))
+    planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=_arrived)
+    history = history_of(fleet.layout_of(session, lock_digest), arrived)
+    named: list[object] = [[k.digest, k.site_id, _arrived(k.received_at)] for k in index]
+    named += [[*astuple(event)] for event in planned]
+    named += [[*astuple(stage)] for stage in stages]
     return Assembled(
-        history_of(fleet.layout_of(session, lock_digest), arrived),
+        replace(history, events=planned, stages=stages),
         tuple(k.digest for k in index),
         # Canonical JSON of ASCII texts and whole numbers, at the speed of C.
         sha256(json.dumps(named, separators=(",", ":")).encode()),
