@@ -9,6 +9,7 @@ from app.central.fleet.models import EdgeState
 from app.central.intake import service as intake
 from app.central.references import service as references
 from app.central.references.models import ReferenceState
+from dashboards.pages.admin.common import ENROLMENT
 from dashboards.pages.views import Step
 
 COMMANDS = (
@@ -42,7 +43,14 @@ def first_steps(session: Session, scope: str | None) -> tuple[Step, ...]:
     if all(done):
         return ()
     following = done.index(False)
+    pending = next((e.id for e in edges if e.state is EdgeState.PENDING), "")
+    leads = ("", ENROLMENT, ENROLMENT, f"{ENROLMENT}/edges/{pending}" if pending else ENROLMENT)
     return tuple(
-        Step(text, command, "done" if is_done else "next" if i == following else "to do")
+        Step(
+            text,
+            command,
+            "done" if is_done else "next" if i == following else "to do",
+            "" if is_done else "".join(leads[i : i + 1]),
+        )
         for i, ((text, command), is_done) in enumerate(zip(COMMANDS, done, strict=True))
     )

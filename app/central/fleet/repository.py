@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -70,6 +71,15 @@ def public_keys(session: Session) -> dict[str, bytes]:
 def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
     """The enrolment code, locked: two keys cannot redeem it at once."""
     return session.get(EnrolmentCode, code_hash, with_for_update=True)
+
+
+def waiting_codes(session: Session, now: datetime) -> Sequence[EnrolmentCode]:
+    """Codes that nobody has redeemed and that still hold, the next to expire first."""
+    query = select(EnrolmentCode).where(
+        EnrolmentCode.edge_id.is_(None), EnrolmentCode.expires_at > now
+    )
+    order = EnrolmentCode.expires_at, EnrolmentCode.code_hash
+    return session.scalars(query.order_by(*order).limit(500)).all()
 
 
 def cursors(session: Session, edge_id: str) -> Sequence[EdgeCursor]:

@@ -85,11 +85,13 @@ def show_edge(edge_id: str, session: DbSession, person: Viewer) -> EdgeView:
     return view
 
 
-@router.post("/edges/{edge_id}/actions", response_model=EdgeView, responses=problems(403, 404, 409))
+@router.post(
+    "/edges/{edge_id}/actions", response_model=EdgeView, responses=problems(403, 404, 409, 422)
+)
 def act_on_edge(
     edge_id: str, body: EdgeActionIn, session: DbSession, now: Now, by: Enroller
 ) -> EdgeView:
-    """Approve, suspend, resume, revoke or retire an edge."""
+    """Approve (with the fingerprint), suspend, resume, revoke or retire (with a reason) an edge."""
     within(by, service.get_edge(session, edge_id).site_id)
     service.act(
         session,
