@@ -132,6 +132,7 @@ def test_every_change_of_state_takes_a_reason_and_is_on_record(world: World) -> 
 
     def ask(action: str, reason: str = WHY) -> tuple[int, EdgeState]:
         answer = admin.post(f"{path}/actions", data={"action": action, "reason": reason})
+        assert ("data-errors" in answer.text) == (answer.status_code == 422)
         return answer.status_code, state(world, edge)
 
     assert ask("suspend", "  ") == (422, EdgeState.ACTIVE)

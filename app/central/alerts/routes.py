@@ -8,9 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.central.accounts import service as accounts
 from app.central.accounts.permissions import Administrator, Assessor, Now, Reporter, Viewer
-from app.central.alerts import assessments, service
+from app.central.alerts import assessments, recipients, service
 from app.central.alerts.assessments import VigilanceView
-from app.central.alerts.schemas import AssessmentIn, AwarenessIn, NewRecipient, RecipientOut
+from app.central.alerts.schemas import (
+    AssessmentIn,
+    AwarenessIn,
+    NewRecipient,
+    RecipientOut,
+    Routing,
+)
 from app.central.alerts.service import MailView
 from app.central.database import DbSession
 from app.central.problems import problems
@@ -37,6 +43,18 @@ def add_recipient(
         session, given.pop("address"), given.pop("least_severity"), by=by.name, now=now, **given
     )
     return RecipientOut.model_validate(made)
+
+
+@router.put(
+    "/recipients/{address:path}", response_model=RecipientOut, responses=problems(403, 404, 422)
+)
+def change_recipient(
+    address: str, body: Routing, session: DbSession, now: Now, by: Administrator
+) -> RecipientOut:
+    """Tell somebody other things from now on."""
+    given = {name: getattr(body, name) for name in Routing.model_fields}
+    changed = recipients.change(session, address, by=by.name, now=now, **given)
+    return RecipientOut.model_validate(changed)
 
 
 @router.delete(
