@@ -73,10 +73,11 @@ def test_a_code_is_on_no_other_page_and_expires(world: World, simulated_clock: C
 
     made = admin.post(f"{HERE}/codes", data={"site": "H01", "version": world.lock_digest})
     code = shown_code(made.text)
-    again = admin.get(HERE).text
+    again, listed = admin.get(HERE).text, admin.get("/api/v1/enrolment-codes")
     simulated_clock.advance(hours=25)
     later = world.browser("bea", Role.ADMINISTRATOR).get(HERE).text
 
+    assert [c["site_id"] for c in listed.json()] == ["H01"] and code not in listed.text
     assert made.headers["cache-control"] == "no-store"
     assert code not in again and "made by" in again.lower() and "ada" in again
     assert "No code waits for its edge." in later
@@ -191,8 +192,10 @@ def test_a_code_for_another_site_does_not_show_on_the_page_of_a_bound_person(wor
     world.add_site("H01"), world.add_site("H02")
     world.code("H02")
 
-    home = world.browser("nia", Role.SITE_ADMIN, "H01").get(HERE).text
+    near = world.browser("nia", Role.SITE_ADMIN, "H01")
+    home = near.get(HERE).text
 
+    assert near.get("/api/v1/enrolment-codes").json() == []
     assert "No code waits for its edge." in home
 
 

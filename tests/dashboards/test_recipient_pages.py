@@ -158,11 +158,14 @@ def test_the_api_changes_a_recipient_too(world: World) -> None:
     path = f"/api/v1/recipients/{quote(PERSON, safe='')}"
 
     changed = admin.put(path, json={"least_severity": "urgent"})
+    tried = admin.post("/api/v1/recipient-tests", json={"address": PERSON})
+    mails = admin.get("/api/v1/mails").json()
     absent = admin.put("/api/v1/recipients/x@y.example", json={})
 
     assert (changed.status_code, absent.status_code) == (200, 404)
     assert told(world)[PERSON].least_severity is Severity.URGENT
     assert told(world)[PERSON].duty is None
+    assert tried.status_code == 204 and [m["recipient"] for m in mails] == [PERSON]
 
 
 @pytest.mark.parametrize("role", [r for r in Role if r is not Role.ADMINISTRATOR])

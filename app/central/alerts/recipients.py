@@ -10,10 +10,12 @@ from sqlalchemy.orm import Session
 from app.central.alerts import repository
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import Recipient, Severity
-from app.central.alerts.ports import Notice, Renderer
+from app.central.alerts.ports import Notice
 from app.central.alerts.service import check_site, enqueue
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound
+from app.central.renderers import Renderers
+from app.central.settings import CentralSettings
 
 TEST = Notice(
     subject="Test message",
@@ -80,15 +82,16 @@ def send_test(
     session: Session,
     address: str,
     *,
-    renderer: Renderer,
-    mail_from: str,
-    base_url: str,
+    renderers: Renderers | None,
+    settings: CentralSettings,
     by: str,
     now: datetime,
 ) -> None:
     """Queue one message that says it is a test, by the same outbox as every other."""
     get(session, address)
-    mail = renderer.notice_mail(TEST, base_url)
-    if not enqueue(session, f"test:{now:%FT%TZ}", address, mail, mail_from, now):
+    if renderers is None:
+        raise NotAllowed("this service was started without a writer of mails")
+    mail = renderers.mail.notice_mail(TEST, settings.base_url)
+    if not enqueue(session, f"test:{now:%FT%TZ}", address, mail, settings.mail_from, now):
         raise NotAllowed("a test message was queued a moment ago")
     audit.record(session, actor=by, action="alerts:recipient:test", subject=address, at=now)

@@ -15,6 +15,7 @@ from app.central.alerts.schemas import (
     AwarenessIn,
     NewRecipient,
     RecipientOut,
+    RecipientTest,
     Routing,
 )
 from app.central.alerts.service import MailView
@@ -66,6 +67,28 @@ def change_recipient(
 def remove_recipient(address: str, session: DbSession, now: Now, by: Administrator) -> Response:
     """Tell somebody no longer."""
     service.remove_recipient(session, address, by=by.name, now=now)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/recipient-tests",
+    status_code=204,
+    response_class=Response,
+    responses=problems(403, 404, 409, 422),
+)
+def test_recipient(
+    body: RecipientTest, request: Request, session: DbSession, now: Now, by: Administrator
+) -> Response:
+    """Send one message that says it is a test; `mails` says what became of it."""
+    state = request.app.state
+    recipients.send_test(
+        session,
+        body.address,
+        renderers=state.renderers,
+        settings=state.settings,
+        by=by.name,
+        now=now,
+    )
     return Response(status_code=204)
 
 

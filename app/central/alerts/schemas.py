@@ -54,3 +54,9 @@ class RecipientOut(NewRecipient):
 
     added_by: str
     added_at: datetime
+
+
+class RecipientTest(_In):
+    """Where a test message is to go."""
+
+    address: str = Field(max_length=254)

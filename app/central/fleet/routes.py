@@ -11,7 +11,8 @@ from app.central.accounts.service import Person
 from app.central.body import limited_body
 from app.central.database import DbSession
 from app.central.errors import NotFound
-from app.central.fleet import service
+from app.central.fleet import codes, service
+from app.central.fleet.codes import CodeView
 from app.central.fleet.schemas import CodeOut, EdgeActionIn, NewCode, NewSite, Registered
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.problems import problems
@@ -75,6 +76,12 @@ def create_enrolment_code(
     within(by, site_id)
     code = service.create_code(session, site_id, body.lock_digest, by=by.name, now=now)
     return CodeOut(code=code)
+
+
+@router.get("/enrolment-codes", response_model=list[CodeView], responses=problems(401))
+def list_enrolment_codes(session: DbSession, now: Now, person: Viewer) -> tuple[CodeView, ...]:
+    """Codes that wait for their edge; the codes themselves are stored nowhere."""
+    return codes.waiting(session, now, scope=person.site_id)
 
 
 @router.get("/edges/{edge_id}", response_model=EdgeView, responses=problems(404))

@@ -98,9 +98,8 @@ def _test(
     service.send_test(
         session,
         address,
-        renderer=state.renderers.mail,
-        mail_from=state.settings.mail_from,
-        base_url=state.settings.base_url,
+        renderers=state.renderers,
+        settings=state.settings,
         by=by.name,
         now=now,
     )
