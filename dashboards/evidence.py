@@ -179,18 +179,14 @@ def control_chart(
     """The series against its own reference; None where the reference has too few readings.
 
     Sigma, of one case, is estimated from the reference readings, but never below `least_sigma`.
-    From a stage that has a centre of its own, readings are held against that.
+    From a stage that has a centre of its own, readings are held against that; from one that
+    restarts, against its own readings in the reference, or against nothing while they are few.
     """
-    in_reference = series.day < period.until.toordinal()
-    if in_reference.sum() < least:
+    levels = _levels(series, period, stages, least, least_sigma)
+    if all(level is None for _, level in levels):
         return None
-    n, value = series.n[in_reference], series.value[in_reference]
-    centre = float(np.average(value, weights=n))
-    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
-    sigma = max(sigma, least_sigma)
-    levels = _levels(centre, sigma, stages)
     readings = [
-        _reading(int(d), float(v), int(k), *_level(levels, int(d)))
+        _reading(int(d), float(v), int(k), _level(levels, int(d)))
         for d, v, k in zip(series.day, series.value, series.n, strict=True)
     ]
     name = wording.characteristic(series.name)
@@ -202,6 +198,7 @@ def control_chart(
             f"{wording.sentence_case(name)} by window, {_between(least, most)} cases each. "
             "Triangles: outside three sigma of the reference readings "
             f"({wording.count(outside, 'reading')})."
+            + (wording.NO_LIMITS if any(r.centre is None for r in readings) else "")
         ),
         description=(
             f"Control chart of {name} from {readings[0].day} to {readings[-1].day}; "
@@ -214,24 +211,50 @@ def control_chart(
     )
 
 
-def _levels(centre: float, sigma: float, stages: Sequence[Stage]) -> list[tuple[int, float, float]]:
-    """First day, centre and sigma of one case of each stage, oldest first.
+Level = tuple[float, float]  # centre, and sigma of one case
+
+
+def _levels(
+    series: Series, period: Period, stages: Sequence[Stage], least: int, least_sigma: float
+) -> list[tuple[int, Level | None]]:
+    """First day and level of each stage, oldest first; None where there is no baseline.
 
     A stage's centre is a proportion: sigma changes as the binomial does, and the factor by which
     days vary more than that stays (Laney 2002, Qual. Eng. 14, 531-537).
     """
-    found = [(0, centre, sigma)]
-    for stage in sorted(stages, key=lambda s: s.day):
-        if stage.centre is not None:
+    until = period.until.toordinal()
+    ordered = sorted(stages, key=lambda s: s.day)
+    begins = [0, *(s.day.toordinal() for s in ordered if s.restarts), until]
+    ends = {day: min(end, until) for day, end in pairwise(begins)}
+    own = {day: _baseline(series, day, end, least, least_sigma) for day, end in ends.items()}
+    base = own[0]
+    found = [(0, base)]
+    for stage in ordered:
+        day = stage.day.toordinal()
+        if stage.restarts:
+            base = own[day]
+            found.append((day, base))
+        elif stage.centre is not None and base is not None:
+            centre, sigma = base
             there = sigma * _binomial(stage.centre) / _binomial(centre) if 0 < centre < 1 else sigma
-            found.append((stage.day.toordinal(), stage.centre, there))
+            found.append((day, (stage.centre, there)))
     return found
 
 
-def _level(levels: Sequence[tuple[int, float, float]], day: int) -> tuple[float, float]:
+def _baseline(series: Series, start: int, end: int, least: int, least_sigma: float) -> Level | None:
+    """Level of the readings in [start, end); None where they are fewer than `least`."""
+    inside = (series.day >= start) & (series.day < end)
+    if inside.sum() < least:
+        return None
+    n, value = series.n[inside], series.value[inside]
+    centre = float(np.average(value, weights=n))
+    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
+    return centre, max(sigma, least_sigma)
+
+
+def _level(levels: Sequence[tuple[int, Level | None]], day: int) -> Level | None:
     """Centre and sigma that hold on `day`."""
-    _, centre, sigma = next(one for one in reversed(levels) if one[0] <= day)
-    return centre, sigma
+    return next(level for first, level in reversed(levels) if first <= day)
 
 
 def _binomial(p: float) -> float:
@@ -243,7 +266,10 @@ def _between(least: int, most: int) -> str:
     return f"{least}" if least == most else f"{least} to {most}"
 
 
-def _reading(day: int, value: float, n: int, centre: float, sigma: float) -> Reading:
+def _reading(day: int, value: float, n: int, level: Level | None) -> Reading:
+    if level is None:
+        return Reading(date.fromordinal(day), value, n, None, None, None)
+    centre, sigma = level
     half = 3 * sigma / n**0.5
     outside = abs(value - centre) > half > 0
     return Reading(

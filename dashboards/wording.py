@@ -246,6 +246,36 @@ EVENTS = {
     "device_version": "Device version changed",
     "known_answer": "Known-answer cases deviate",
 }
+PLANNED = {
+    "service": "Service",
+    "protocol_change": "Change of protocol",
+    "software_update": "Software update",
+    "replaced_part": "Replaced part",
+    "other": "Other event",
+}
+EVALUATE_NOW = (
+    "Everything that had arrived by the newest 06:00 UTC, under the plan and the reference in "
+    "force. The daily evaluation does the same by itself; asking adds no look and no false signal."
+)
+NOT_EVALUATED = "Not evaluated yet: an approved reference period is needed."
+RUN_STATES = {
+    "due": "An evaluation asked for or due at {} waits for a worker.",
+    "running": "An evaluation asked for or due at {} is running.",
+    "failed": "The evaluation asked for or due at {} failed and was given up.",
+}
+NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
+EVENT_VERDICTS = {
+    "": "waits for the quality role, after its last day",
+    "new_stage": "new stage",
+    "annotation_only": "annotation only",
+}
+EVENTS_EXPLAINED = (
+    "An event is drawn on the charts and named beside signals; it silences nothing. After it, "
+    "another person of the quality role may approve that it opens a new stage: windows of the "
+    "scanner that begin after the event are then held against a baseline of their own, and are not "
+    "assessable until a reference period with enough of its cases is approved. Signals that were "
+    "raised stay."
+)
 ACTIONS = {
     "start_assessment": "You take responsibility for the assessment of this signal.",
     "confirm": "confirmed: something did change",
@@ -762,6 +792,11 @@ def lock_sentence(words: Sequence[str]) -> str:
         return "Released, not yet installed anywhere."
     parts = [f"{words.count(w)} {w}" for w in dict.fromkeys(words)]
     return f"Of {count(len(words), 'installation')}: {', '.join(parts)}."
+
+
+def evaluated(upto: str, windows: int, when: str) -> str:
+    """What the newest evaluation covers."""
+    return f"Evaluated {when}: {count(windows, 'window')} that had arrived by 06:00 UTC of {upto}."
 
 
 def scanners_sentence(scanners: int, versions: int) -> str:

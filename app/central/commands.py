@@ -462,13 +462,21 @@ def audit_export(
 def audit_verify(
     trail: Path,
     head: Annotated[str | None, typer.Option(help="A hash that must be in the trail.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The centre's public key, hex, as edges pin it.")
+    ] = None,
+    held: Annotated[
+        list[Path] | None,
+        typer.Option(help="A receipt, an issued report's evidence or an older export; repeatable."),
+    ] = None,
 ) -> None:
-    """Verify an exported trail; exit code 1 names the first bad line."""
+    """Verify an exported trail, also against what was carried away; exit code 1 says why not."""
     from app.central.audit.verifier import verify
 
     try:
         with trail.open("rb") as file:
-            out.print(verify(file, head))
+            kept = [(str(path), path.read_bytes()) for path in held or ()]
+            out.print(verify(file, head, key=key, held=kept))
     except ValueError as error:
         Console(stderr=True).print(f"NOT INTACT: {error}")
         sys.exit(1)

@@ -27,7 +27,13 @@ TOPICS = {
     "timeline": "Time line",
     "references": "Reference periods",
 }
-DRAWN = {"fleet.html", "signal.html", "subject.html"}  # templates that hold figures
+DRAWN = {
+    "device.html",
+    "fleet.html",
+    "scanners.html",
+    "signal.html",
+    "subject.html",
+}  # templates that hold figures
 
 
 def page(

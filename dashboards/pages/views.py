@@ -5,7 +5,7 @@ Templates have no arithmetic and no knowledge of the database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from app.central.alerts.assessments import Answers
@@ -256,6 +256,44 @@ class PeriodForm:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationView:
+    """How far a device version is evaluated, and whether the person may ask for it now."""
+
+    action: str
+    sentences: tuple[str, ...]
+    may_ask: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A planned event; `may_decide` where it waits for the person who looks."""
+
+    id: str
+    what: str
+    where: str
+    days: str
+    description: str
+    registered: str
+    decided: str
+    digest: str
+    may_decide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventsView:
+    """Planned events of a site, and the forms for whoever may use them. `typed` is kept."""
+
+    action: str
+    rows: tuple[EventRow, ...]
+    may_register: bool
+    devices: tuple[Choice, ...]
+    scanners: tuple[str, ...]
+    kinds: tuple[Choice, ...]
+    typed: dict[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectView:
     """A device version, a site, or one question about it: facts, charts and tables."""
 
@@ -269,6 +307,8 @@ class SubjectView:
     grids: tuple[Grid, ...]
     topics: tuple[Link, ...] = ()
     period: PeriodForm | None = None
+    events: EventsView | None = None
+    evaluation: EvaluationView | None = None
 
 
 @dataclass(frozen=True, slots=True)

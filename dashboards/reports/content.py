@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -81,7 +82,18 @@ def _cover(report: DriftReport, digest: str) -> tuple[Fact, ...]:
         *((Fact("Supersedes", before),) if before else ()),
         Fact("Evidence", f"sha256 {digest}", True),
         Fact("Audit trail up to", report.audit_head, True),
+        *_checkpoint(report.audit_checkpoint),
     )
+
+
+def _checkpoint(signed: str) -> tuple[Fact, ...]:
+    """The audit trail as it was when the report was issued; whoever holds it can check that."""
+    if not signed:
+        return ()
+    found = json.loads(signed)
+    said = json.loads(found["checkpoint"])
+    words = f"{said['entries']} entries, head {said['head']}, signed by {found['public_key']}"
+    return (Fact("Audit checkpoint", words, True),)
 
 
 def _state(site: SiteStanding, report: DriftReport) -> SiteState:

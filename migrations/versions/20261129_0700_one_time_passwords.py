@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0700_one_time_passwords"
-down_revision = "0601_alarm_tests"
+down_revision = "0720_planned_events"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
+from app.central.events import service as events
 from app.central.fleet import service as fleet
 from app.central.plain import Number
 from app.central.references import repository as references_repository
@@ -74,13 +75,15 @@ class WeeklySeries:
 
 @dataclass(frozen=True, slots=True)
 class OtherChange:
-    """Something that changed at the same site within two weeks."""
+    """Something that changed at the same site within two weeks: another signal, or an event that a
+    person registered, in whose words it is `described`. `detail` is its number."""
 
     day: date
     what: str
     site: str
     scanner: str
     detail: str
+    described: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def signal_evidence(
         traces=_traces(evaluated.evidence.traces, view),
         comparisons=comparisons(history, before, after),
         series=weekly_series(history, scoped, before),
-        changes=_changes(session, view),
+        changes=_changes(session, view, scope),
         scanners=tuple(history.strata[i] for i in np.unique(history.cases.stratum[scoped])),
         reference_cases=_cases(history, before),
         current_cases=_cases(history, after),
@@ -323,9 +326,9 @@ def _traces(traces: tuple[TraceView, ...], view: SignalView) -> tuple[TraceView,
     return tuple(sorted(mine, key=lambda t: (t.stream != view.signal.stream, t.stream)))
 
 
-def _changes(session: Session, view: SignalView) -> tuple[OtherChange, ...]:
+def _changes(session: Session, view: SignalView, scope: str | None) -> tuple[OtherChange, ...]:
     around = view.signal.change_date or view.signal.date
-    found = []
+    found = _planned(session, view, around, scope)
     for other in service.signals(session, lock_digest=view.lock_digest):
         s = other.signal
         is_near = abs((s.date - around).days) <= 2 * WEEK
@@ -335,6 +338,17 @@ def _changes(session: Session, view: SignalView) -> tuple[OtherChange, ...]:
                 OtherChange(s.date, what, ", ".join(s.sites), ", ".join(s.scanners), other.id)
             )
     return tuple(sorted(found, key=lambda c: (c.day, c.detail)))
+
+
+def _planned(
+    session: Session, view: SignalView, around: date, scope: str | None
+) -> list[OtherChange]:
+    near = timedelta(days=2 * WEEK)
+    return [
+        OtherChange(e.first_day, e.kind.value, e.site_id, e.scanner, e.id, e.description)
+        for e in events.events(session, lock_digest=view.lock_digest, site_id=scope)
+        if e.site_id in view.signal.sites and e.first_day - near <= around <= e.last_day + near
+    ]
 
 
 def _runs(site: fleet.SiteView, lock_digest: str) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from app.central.events import service as events
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
@@ -73,13 +74,17 @@ DECODED = DecodedWindows()
 
 def arrival_day(received_at: datetime) -> int:
     """Ordinal of the first evaluation day at whose 06:00 UTC the window had arrived."""
-    passed = received_at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)
-    return passed.date().toordinal() + 1
+    return evaluation_day(received_at).toordinal() + 1
 
 
 def evaluation_instant(day: date) -> datetime:
     """When `day` is evaluated."""
     return datetime.combine(day, EVALUATION_TIME)
+
+
+def evaluation_day(at: datetime) -> date:
+    """The newest day whose evaluation is due at that instant."""
+    return (at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +96,27 @@ class Assembled:
     digest: str
 
 
-def assemble(session: Session, lock_digest: str, *, upto: date) -> Assembled:
-    """Everything of a device version that had arrived by the evaluation of `upto`."""
+def assemble(
+    session: Session, lock_digest: str, *, upto: date, known_by: datetime | None = None
+) -> Assembled:
+    """Everything of a device version that had arrived by the evaluation of `upto`.
+
+    Planned events and stages count if people knew of them by then, or by `known_by` (inclusive).
+    """
     index = intake_repository.window_index(
         session, lock_digest, arrived_before=evaluation_instant(upto)
     )
     arrived = _decoded(session, lock_digest, index)
-    named = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]
+    by = evaluation_instant(upto)
+    if known_by is not None:
+        by = max(by, known_by + timedelta(microseconds=1))
+    planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=arrival_day)
+    history = history_of(fleet.layout_of(session, lock_digest), arrived)
+    named: list[object] = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]
+    named += [[*astuple(event)] for event in planned]
+    named += [[*astuple(stage)] for stage in stages]
     return Assembled(
-        history_of(fleet.layout_of(session, lock_digest), arrived),
+        replace(history, events=planned, stages=stages),
         tuple(k.digest for k in index),
         # Canonical JSON of ASCII texts and whole numbers, at the speed of C.
         sha256(json.dumps(named, separators=(",", ":")).encode()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
@@ -16,6 +16,8 @@ from app.central.surveillance.models import (
     SignalState,
     SurveillancePlan,
 )
+
+EVALUATION_LOCK = 9_012_026  # any number, the same in every process
 
 
 def newest_plan(
@@ -34,6 +36,14 @@ def newest_plan(
 def find_plan(session: Session, digest: str) -> SurveillancePlan | None:
     """The plan of that digest."""
     return session.get(SurveillancePlan, digest)
+
+
+def lock_evaluations(session: Session, lock_digest: str) -> None:
+    """Wait until nobody else evaluates this device version; kept to the end of the transaction."""
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(:n, hashtext(:digest))"),
+        {"n": EVALUATION_LOCK, "digest": lock_digest},
+    )
 
 
 def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:

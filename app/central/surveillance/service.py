@@ -116,13 +116,15 @@ def evaluate(
 ) -> Evaluation | None:
     """Evaluate everything that had arrived by 06:00 UTC of `upto`; None without a reference.
 
-    The same input is evaluated once: a second call finds the first one's result.
+    The same input is evaluated once: a second call waits for the first and finds its result.
     """
+    repository.lock_evaluations(session, lock_digest)
     reference = references_repository.in_force(session, lock_digest)
     if reference is None:
         return None
     in_force = plans.in_force(session, lock_digest)
-    arrived = assemble(session, lock_digest, upto=upto)
+    # A reference knows the stages that were opened before it was proposed.
+    arrived = assemble(session, lock_digest, upto=upto, known_by=reference.proposed_at)
     named = [in_force.digest, reference.digest, arrived.digest, upto.isoformat()]
     input_digest = sha256(canonical(named))
     known = repository.find_evaluation(session, input_digest)
