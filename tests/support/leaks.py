@@ -17,9 +17,10 @@ _FRAME = b"\x28\xb5\x2f\xfd"  # a zstd frame begins so (RFC 8878)
 def said(edge: RunningEdge) -> dict[str, bytes]:
     """By where it stands: requests as sent and inflated, log, status, journal, all file names."""
     bodies = [bytes(body) for body in edge.centre.bodies]
+    heads = [head.encode() for head in edge.centre.heads]
     local = ("status.json", "journal.db")
     return {
-        "requests": b"\0".join(bodies),
+        "requests": b"\0".join(heads + bodies),
         "requests inflated": b"\0".join(map(_inflated, bodies)),
         "log": edge.log.read_bytes(),
         "names": "\0".join(_names(edge.data)).encode(errors="replace"),
