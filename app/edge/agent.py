@@ -23,7 +23,7 @@ from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.completeness import Studies
 from app.edge.deliver import Deliverer
-from app.edge.destinations import destinations
+from app.edge.destinations import destinations, kinds
 from app.edge.dispatch import Dispatcher
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal, meta
@@ -236,7 +236,7 @@ class Agent:
             data=str(s.data_dir),
             zone=s.site_timezone,
             outbox=str(self._outbox),
-            wants_results=bool(destinations(s)),
+            results=kinds(s),
             memory_mb=s.memory_mb,
             case_seconds=s.case_seconds,
         )

@@ -76,6 +76,10 @@ def _results_peer(settings: EdgeSettings) -> None:
     _echoes(settings, settings.results_peer)
 
 
+def _results_ups(settings: EdgeSettings) -> None:
+    _echoes(settings, settings.results_ups)
+
+
 def _query_peer(settings: EdgeSettings) -> None:
     _echoes(settings, settings.query_peer)
 
@@ -124,4 +128,5 @@ _CHECKS: dict[str, Check] = {
     "DICOMweb archive answers": _query_url,
     "results destination answers": _results_peer,
     "HL7 listener answers": _results_hl7,
+    "work-item manager answers": _results_ups,
 }

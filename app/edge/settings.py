@@ -121,6 +121,7 @@ class EdgeSettings(_Closed):
     results_folder: Path | None = None
     results_peer: Peer | None = None
     results_hl7: Listener | None = None
+    results_ups: Peer | None = None  # who keeps work items (UPS Push)
     label_inbox: Path | None = None
     label_policies: tuple[Word, ...] = ()  # what may leave as it is; others leave as a pseudonym
     reader_groups: dict[str, Word] = {}  # reader as in the label files: its group, which leaves

@@ -60,6 +60,7 @@ allowed_ae_titles = []            # who may send; at least one
 results_folder = "results"        # sr/, sc/, pr/ and priority/ below it
 # results_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # what is DICOM (C-STORE)
 # results_hl7 = { host = "10.1.2.8", port = 2575 }               # priority messages (MLLP)
+# results_ups = { host = "10.1.2.7", port = 104, ae = "WORKLIST" }  # priority as work items (UPS)
 
 # --- Reads ---------------------------------------------------------------------------------------
 label_inbox = "labels"            # CSV files with reference reads; see docs/operations/hospital.md
