@@ -63,6 +63,15 @@ def _port(settings: EdgeSettings) -> None:
         pass
 
 
+def _storescp(settings: EdgeSettings) -> None:
+    if settings.storescp_port is None:
+        return
+    if not settings.storescp_program.is_file():
+        raise Trouble(f"storescp_program: dcmtk's storescp expected at {settings.storescp_program}")
+    with socket.create_server(("", settings.storescp_port)):
+        pass
+
+
 def _centre(settings: EdgeSettings) -> None:
     centre = Centre(settings.central_url, settings.addressed_to, SigningKey.generate())
     answer = centre.ask("GET", "/edge/v1/state")
@@ -123,6 +132,7 @@ _CHECKS: dict[str, Check] = {
     "results folder writable": _results_folder,
     "label inbox present": _label_inbox,
     "port free": _port,
+    "storescp installed, its port free": _storescp,
     "centre answers": _centre,
     "archive answers": _query_peer,
     "DICOMweb archive answers": _query_url,
