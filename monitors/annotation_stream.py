@@ -28,8 +28,11 @@ KINDS = ("labels", "reads", "both", "slope", "patients")
 class AnnotationStreams:
     """Running state of every label stream; `step` once a day."""
 
-    def __init__(self, reference: Reference, labels: LabelRows, sentinels: SentinelRows) -> None:
+    def __init__(
+        self, reference: Reference, labels: LabelRows, sentinels: SentinelRows, limit: float
+    ) -> None:
         self.reference, self.labels, self.sentinels = reference, labels, sentinels
+        self.limit = limit * len(KINDS)  # of one kind alone
         self.columns = reference.schema.label_columns
         self.streams = tuple(s for s in reference.streams if s.block == "labels")
         self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
@@ -107,7 +110,7 @@ class AnnotationStreams:
         if not tables or fitted is None:
             return None
         parts = [
-            likelihood_ratios(fitted.probability[g], float(fitted.error[g]), n, y, ODDS)
+            likelihood_ratios(fitted.probability[g], float(fitted.error[g]), n, y, ODDS, self.limit)
             for g, n, y in tables
         ]
         return np.asarray(np.sum(parts, axis=0))

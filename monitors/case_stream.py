@@ -12,27 +12,34 @@ import numpy as np
 
 from monitors.case_windows import CaseWindows
 from monitors.detectors import advance, average, shift_evidence, stream_weights
+from monitors.margins import reference_margin
 from monitors.null_model import Basis, coordinates
 from monitors.reference import Reference, Stream, block_z, combine
 from monitors.schema import FloatArray, IntArray
 
-Z_FOR_95 = 1.645  # one-sided 95 % limit of what the reference's own error may pretend
 SAME_DAY = 1e-3  # days between two looks of one day
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockEvidence:
-    """One block of every window: coordinates (W, K), and log e-values (W, K', 2, 3)."""
+    """One block of every window: coordinates (W, K), log e-values (W, K', 2, 3), weight (K',)."""
 
     basis: Basis
     value: FloatArray
     variance: FloatArray
     reference: FloatArray
     evidence: FloatArray
-    log_weight: FloatArray
+    weight: FloatArray
+
+    @property
+    def log_weight(self) -> FloatArray:
+        """(K', 2, 3): equal over signs and sizes."""
+        return np.asarray(np.log(np.repeat(self.weight / 6, 6)).reshape(-1, 2, 3))
 
 
-def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, BlockEvidence]:
+def block_evidence(
+    reference: Reference, windows: CaseWindows, limit: float
+) -> dict[str, BlockEvidence]:
     """The evidence of every window in every block, scaled by how its stratum really varies."""
     found = {}
     for name, basis in reference.bases.items():
@@ -42,24 +49,24 @@ def block_evidence(reference: Reference, windows: CaseWindows) -> dict[str, Bloc
         factor = reference.scale[name][windows.unit] ** 2
         variance, share = variance * factor, share * factor
         z, part = block_z(basis, value, variance, share)
-        evidence = shift_evidence(z, Z_FOR_95 * np.sqrt(part))
-        found[name] = BlockEvidence(basis, value, variance, share, evidence, _weight(basis))
+        weight = _weights(basis)
+        evidence = shift_evidence(z, reference_margin(part, limit, weight))
+        found[name] = BlockEvidence(basis, value, variance, share, evidence, weight)
     return found
 
 
-def _weight(basis: Basis) -> FloatArray:
-    """log weights (K', 2, 3): equal over signs and sizes."""
+def _weights(basis: Basis) -> FloatArray:
+    """Each coordinate's share (K',) of its stream."""
     single = basis.size - basis.whitened
-    weight = stream_weights(basis.direction is not None, basis.whitened, single)
-    return np.asarray(np.log(np.repeat(weight / 6, 6)).reshape(-1, 2, 3))
+    return stream_weights(basis.direction is not None, basis.whitened, single)
 
 
 class CaseStreams:
     """Running state of all case streams; `step` once per batch of windows, in arrival order."""
 
-    def __init__(self, reference: Reference, windows: CaseWindows) -> None:
-        self.reference, self.windows = reference, windows
-        self.blocks = block_evidence(reference, windows)
+    def __init__(self, reference: Reference, windows: CaseWindows, limit: float) -> None:
+        self.reference, self.windows, self.limit = reference, windows, limit
+        self.blocks = block_evidence(reference, windows, limit)
         units = len(reference.units)
         self.log_m = {
             name: np.full((units, *block.log_weight.shape), -np.inf)
@@ -71,7 +78,8 @@ class CaseStreams:
             for site in sorted({u.site for u in reference.units})
         }
         self.groups = [
-            _Group(name, members, self.blocks, reference) for name, members in reference.groups
+            _Group(name, members, self.blocks, reference, limit)
+            for name, members in reference.groups
         ]
 
     def step(self, day: int, which: IntArray) -> None:
@@ -109,7 +117,8 @@ class CaseStreams:
             at = list(self.blocks).index("score")
             factor = float(self.reference.group_scale[index.index(site), at]) ** 2
         z, part = block_z(block.basis, value[None], variance[None] * factor, share[None] * factor)
-        return shift_evidence(z[0, 0], Z_FOR_95 * np.sqrt(part[0, 0]))
+        margin = reference_margin(part[0], self.limit, block.weight)
+        return shift_evidence(z[0, 0], margin[0])
 
     def reset(self, day: int, units: IntArray) -> None:
         """Begin again for `units`, and for every group that has seen them."""
@@ -145,8 +154,9 @@ class _Group:
         members: IntArray,
         blocks: dict[str, BlockEvidence],
         reference: Reference,
+        limit: float,
     ) -> None:
-        self.site, self.blocks = site, blocks
+        self.site, self.blocks, self.limit = site, blocks, limit
         self.inside = np.zeros(len(reference.units), dtype=bool)
         self.inside[members] = True
         index = [name for name, _ in reference.groups].index(site)
@@ -169,6 +179,6 @@ class _Group:
             )
             factor = self.scale[name] ** 2
             z, part = block_z(b.basis, value[None], variance[None] * factor, share[None] * factor)
-            evidence = shift_evidence(z[0], Z_FOR_95 * np.sqrt(part[0]))
+            evidence = shift_evidence(z[0], reference_margin(part[0], self.limit, b.weight))
             self.log_m[name] = advance(self.log_m[name], days, evidence)
         self.last = day

@@ -145,9 +145,11 @@ class _Walk:
         unit_of = reference.unit_of(history.strata)
         self.windows = case_windows(self.history, unit_of, plan.window_cases)
         self.rank = _ranks(self.windows)
-        self.cases = CaseStreams(reference, self.windows)
-        self.labels = AnnotationStreams(reference, self.history.labels, self.history.sentinels)
         self.limit = limit(max(len(reference.streams), 1), plan.false_signals_per_year)
+        self.cases = CaseStreams(reference, self.windows, self.limit)
+        self.labels = AnnotationStreams(
+            reference, self.history.labels, self.history.sentinels, self.limit
+        )
         self.muted: dict[str, int] = {}
         self.incidents: list[_Incident] = []
         self.events = _events(reference, self.history, self.upto)

@@ -17,12 +17,14 @@ from scipy.optimize import isotonic_regression
 from scipy.special import expit, logit
 
 from monitors.errors import NotAssessable
+from monitors.margins import margin_factor
 from monitors.schema import FloatArray, IntArray
 
 INTERCEPT_SD = 0.5  # prior standard deviation of a site's or reader group's own intercept
 OVERDISPERSION = 1.1  # of label counts: labels cluster by reader and day
 LEAST_LABELS = 100  # reference labels of a group that can be watched on its own
 ROUND_EFFECT = 1.3  # variance of a round of re-reads, relative to independent reads
+LEAST_MARGIN = 0.1  # log odds that labels may be off in control, however many there were
 LEAST_ROUND = 20  # fixed images read in a round that is looked at
 
 Group = tuple[str, str]  # site and reader group; "" is all of the site's
@@ -124,15 +126,23 @@ def _own_intercept(
 
 
 def likelihood_ratios(
-    probability: FloatArray, error: float, labelled: IntArray, positive: IntArray, odds: FloatArray
+    probability: FloatArray,
+    error: float,
+    labelled: IntArray,
+    positive: IntArray,
+    odds: FloatArray,
+    limit: float,
 ) -> FloatArray:
     """log e-values (k,) of a label table for each odds ratio in `odds` (k,).
 
     Exact given the score bins: E <= 1 whatever the case mix (statistics.md B2). The margin moves
-    the reference towards the alternative by the intercept's one-sided 95 % limit, at least 0.1.
+    the reference towards the alternative by what the intercept's error may pretend when a false
+    signal may come once in `limit` days, at least 0.1.
     """
-    margin = max(1.645 * error, 0.1) * np.sign(np.log(odds))
-    p = expit(logit(probability)[None, :] + margin[:, None])
+    information = float((labelled * probability * (1 - probability)).sum()) / OVERDISPERSION
+    share = error**2 * information / (1 + error**2 * information)
+    margin = max(float(margin_factor(np.array(share), limit)) * error, LEAST_MARGIN)
+    p = expit(logit(probability)[None, :] + margin * np.sign(np.log(odds))[:, None])
     gain = positive.sum() * np.log(odds)
     return np.asarray(gain - np.log1p(p * (odds[:, None] - 1)) @ labelled)
 

@@ -3,6 +3,7 @@
 An answer without a trusted receipt (a captive portal, a proxy, another server) is no answer.
 409, 413 and 422 will not change by themselves: the window stays here as `dead`, in sight, and
 the next ones go on. 401 and 403 pause the sending; everything else is tried again for ever.
+What waits goes together, several windows a request; while something is wrong, one at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from app import clock
@@ -25,6 +27,7 @@ from app.contracts.exchange import (
     parse,
 )
 from app.contracts.signing import open_sealed
+from app.contracts.window import BATCH_LIMIT, BATCH_WINDOWS, join_batch
 from app.edge import AGENT_VERSION
 from app.edge.http import Answer, BackOff, Centre, Unreachable
 from app.edge.journal import Journal, meta, set_meta
@@ -36,6 +39,7 @@ PAUSING = (401, 403)
 SENDING = ("active", "suspended")  # what a suspended edge sends is quarantined, not refused
 PAUSE_S = 30.0
 NO_CONTENT = 204
+LENGTH_BYTES = 4  # before each window of a batch
 
 
 class EnrolmentRefused(AppError):
@@ -124,10 +128,11 @@ class Uplink:
         while self.back_off.is_over and (identity := self.identity()) is not None:
             if identity.state not in SENDING and not self._may_send(identity):
                 break
-            found = self.journal.do(oldest_unsent)
-            if found is None or not self._send(identity, found):
+            waiting = self.journal.do(oldest_unsent)
+            settled = self._send_together(identity, waiting[:1] if self.trouble else waiting)
+            if not settled:
                 break
-            sent += 1
+            sent += settled
         return sent
 
     def catch_up(self) -> None:
@@ -171,6 +176,26 @@ class Uplink:
             self.journal.do(identity.remember)
         self.back_off.succeeded()
         return identity
+
+    def _send_together(self, identity: Identity, windows: list[Outgoing]) -> int:
+        """How many the centre settled; 0 if it is better to come again later."""
+        if len(windows) < 2:
+            return self._send_each(identity, windows)
+        asked, content = clock.now(), join_batch([w.raw for w in windows])
+        answer = self._ask("POST", "/edge/v1/windows/batch", content, edge_id=identity.edge_id)
+        if answer is not None and answer.status in PERMANENT:
+            return self._send_each(identity, windows)
+        if answer is None or not self._is_fine(answer):
+            return 0
+        receipt = self._accept(identity, answer.body, asked)
+        if receipt is None:
+            return 0
+        named = {w.digest for w in receipt.windows}
+        refused = [w for w in windows if w.digest not in named]  # sent alone, each is told why
+        return len(windows) - len(refused) + self._send_each(identity, refused)
+
+    def _send_each(self, identity: Identity, windows: list[Outgoing]) -> int:
+        return sum(1 for _ in takewhile(lambda w: self._send(identity, w), windows))
 
     def _send(self, identity: Identity, window: Outgoing) -> bool:
         asked = clock.now()
@@ -256,13 +281,21 @@ class Uplink:
         self.back_off.failed(at_least_s)
 
 
-def oldest_unsent(db: sqlite3.Connection) -> Outgoing | None:
-    """The next window to send."""
-    row = db.execute(
+def oldest_unsent(db: sqlite3.Connection) -> list[Outgoing]:
+    """The next windows to send, as many as one batch holds."""
+    rows = db.execute(
         "SELECT sequence, digest, raw FROM windows WHERE state = 'unsent' AND raw IS NOT NULL"
-        " ORDER BY epoch, sequence LIMIT 1"
-    ).fetchone()
-    return Outgoing(int(row[0]), str(row[1]), bytes(row[2])) if row else None
+        " ORDER BY epoch, sequence LIMIT ?",
+        (BATCH_WINDOWS,),
+    )
+    found: list[Outgoing] = []
+    size = 0
+    for sequence, digest, raw in rows:
+        size += LENGTH_BYTES + len(raw)
+        if found and size > BATCH_LIMIT:
+            break
+        found.append(Outgoing(int(sequence), str(digest), bytes(raw)))
+    return found
 
 
 def acknowledge(db: sqlite3.Connection, receipt: Receipt, body: bytes) -> bool:

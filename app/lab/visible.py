@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
-from monitors.case_stream import Z_FOR_95
 from monitors.detectors import limit
+from monitors.margins import reference_margin
 from monitors.null_model import TOLERANCE, Basis
 from monitors.observations import History
 from monitors.plan import Plan
@@ -147,7 +147,7 @@ def _days(
         days_to_signal(
             shift / np.sqrt(variance),
             reach,
-            margin=Z_FOR_95 * float(np.sqrt(own / variance)),
+            margin=float(reference_margin(np.array(own / variance), reach, np.array(weight))),
             weight=weight,
             days=days,
             longest=LONGEST,

@@ -1,4 +1,4 @@
-"""A small centre that keeps the HTTP contract: what the other side of the wall does, in 150 lines.
+"""A small centre that keeps the HTTP contract: what the other side of the wall does.
 
 It verifies what it is sent with the contracts' own functions, and can be told to misbehave in
 the ways that real networks and servers do.
@@ -26,7 +26,7 @@ from app.contracts.exchange import (
     request_message,
 )
 from app.contracts.signing import SigningKey, seal, sha256, verify
-from app.contracts.window import Window, decode
+from app.contracts.window import Window, decode, split_batch
 from app.errors import AppError
 
 CODE = "one-time-code"
@@ -83,6 +83,8 @@ class PeerCentre:
                 return (200, following[0]) if following else (204, b"")
             case "/edge/v1/windows":
                 return self._take_in(content)
+            case "/edge/v1/windows/batch":
+                return self._take_in_all(content)
         return 200, self._receipt([])
 
     def _enrol(self, content: bytes) -> bytes:
@@ -124,6 +126,14 @@ class PeerCentre:
             return 409, b"{}"
         self.windows[place] = window
         return 200, self._receipt([(window, "duplicate" if known else "stored")])
+
+    def _take_in_all(self, content: bytes) -> tuple[int, bytes]:
+        named = []
+        for raw in split_batch(content):
+            status, _ = self._take_in(raw)
+            if status == 200:
+                named.append((decode(raw, self.public), "stored"))
+        return 200, self._receipt(named)
 
     def _receipt(self, about: list[tuple[Window, str]]) -> bytes:
         have = sorted(s for e, s in self.windows if e == self.epoch)

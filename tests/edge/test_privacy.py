@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import zstandard
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -62,6 +63,9 @@ def test_the_search_finds_what_is_there(edge: RunningEdge) -> None:
     assert leaks(places, {agent}) >= {("status.json", agent)}
     edge.centre.bodies.append(b"ZQ0001XJLOVW")
     assert leaks(said(edge), {"ZQ0001XJLOVW"}) == {("requests", "ZQ0001XJLOVW")}
+    packed = (zstandard.compress(30 * text) for text in (b"ZQ0002XJLOVW", b"ZQ0003XJLOVW"))
+    edge.centre.bodies.append(b"a window".join(packed))
+    assert leaks(said(edge), {"ZQ0003XJLOVW"}) >= {("requests inflated", "ZQ0003XJLOVW")}
 
 
 def _broken(marks: Marks, header: dict[str, object]) -> Iterator[Dataset]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from app import clock
 from app.contracts.signing import SigningKey
+from app.contracts.window import BATCH_LIMIT, BATCH_WINDOWS, decode, split_batch
 from app.edge import uplink
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal
@@ -65,6 +67,60 @@ def test_windows_arrive_oldest_first_and_are_acknowledged(
     assert list(centre.windows) == [(1, 1), (1, 2), (1, 3), (1, 4)]
     assert {state for _, state, _ in states(journal)} == {"acknowledged"}
     assert link.trouble == ""
+
+
+def test_what_waits_goes_in_one_request(centre: PeerCentre, link: Uplink, journal: Journal) -> None:
+    with_windows(journal, 4)
+    before = len(centre.bodies)
+
+    assert link.send_due() == 4
+
+    assert len(centre.bodies) == before + 1
+    assert len(split_batch(centre.bodies[-1])) == 4
+
+
+def test_a_batch_holds_so_many_windows_and_bytes(journal: Journal) -> None:
+    with_windows(journal, BATCH_WINDOWS + 3)
+    journal.do(lambda db: db.execute("UPDATE windows SET raw = zeroblob(1000)"))
+
+    assert len(journal.do(uplink.oldest_unsent)) == BATCH_WINDOWS
+
+    half = BATCH_LIMIT // 2
+    journal.do(lambda db: db.execute("UPDATE windows SET raw = zeroblob(?)", (half,)))
+    assert len(journal.do(uplink.oldest_unsent)) == 1  # the lengths count as well
+
+
+def test_a_window_that_a_batch_does_not_name_is_sent_alone_and_told_why(
+    centre: PeerCentre, link: Uplink, journal: Journal
+) -> None:
+    with_windows(journal, 3)
+    first = journal.do(uplink.oldest_unsent)[1]
+    other = decode(first.raw, KEY.public)
+    centre.windows[(1, 2)] = replace(other, raw=b"another window under this number")
+
+    assert link.send_due() == 3
+
+    assert states(journal) == [
+        (1, "acknowledged", "stored"),
+        (2, "dead", "refused"),
+        (3, "acknowledged", "stored"),
+    ]
+
+
+@pytest.mark.parametrize("fault", ["404", "429", "500", "portal", "lost"])
+def test_after_a_batch_that_failed_windows_go_one_at_a_time(
+    centre: PeerCentre, link: Uplink, journal: Journal, fault: str
+) -> None:
+    with_windows(journal, 3)
+    centre.faults = [fault]
+    before = len(centre.bodies)
+
+    assert link.send_due() == 0
+    link.back_off.succeeded()
+    assert link.send_due() == 3
+
+    assert {state for _, state, _ in states(journal)} == {"acknowledged"}
+    assert decode(centre.bodies[before + 1], KEY.public).header.sequence == 1
 
 
 def test_enrolling_again_gives_the_same_answer(link: Uplink, journal: Journal) -> None:
@@ -178,7 +234,7 @@ def test_a_window_refused_for_good_is_set_aside_in_sight(
     centre: PeerCentre, link: Uplink, journal: Journal, status: str, reason: str
 ) -> None:
     with_windows(journal, 3)
-    centre.faults = [status]
+    centre.faults = [status, status]  # of all together, then of the first alone
 
     link.send_due()
 

@@ -18,6 +18,7 @@ from monitors.label_stream import (
 )
 
 P = np.array([0.05, 0.3, 0.8])
+LIMIT = 10_000.0  # days
 ODDS = np.array([1.5, 3.0, 1 / 1.5, 1 / 3.0])
 
 
@@ -30,7 +31,7 @@ def test_likelihood_ratios_are_exact_e_values_for_every_case_mix(
 
     for y in product(*(range(k + 1) for k in labelled)):
         chance = binom.pmf(y, n, P).prod()
-        expected += chance * np.exp(likelihood_ratios(P, 0.0, n, np.array(y), ODDS))
+        expected += chance * np.exp(likelihood_ratios(P, 0.0, n, np.array(y), ODDS, LIMIT))
 
     assert expected.max() <= 1.0
     assert expected.min() > 0.7  # the margin costs something, not everything
@@ -39,8 +40,8 @@ def test_likelihood_ratios_are_exact_e_values_for_every_case_mix(
 def test_more_positive_labels_speak_for_higher_odds_and_fewer_for_lower() -> None:
     n = np.array([40, 20, 20])
 
-    up = likelihood_ratios(P, 0.05, n, np.array([10, 12, 19]), ODDS)
-    down = likelihood_ratios(P, 0.05, n, np.array([0, 1, 10]), ODDS)
+    up = likelihood_ratios(P, 0.05, n, np.array([10, 12, 19]), ODDS, LIMIT)
+    down = likelihood_ratios(P, 0.05, n, np.array([0, 1, 10]), ODDS, LIMIT)
 
     assert up[1] > 2 > up[3]
     assert down[3] > 2 > down[1]

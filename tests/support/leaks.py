@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,13 @@ def leaks(places: dict[str, bytes], values: Iterable[str]) -> set[tuple[str, str
 
 
 def _inflated(body: bytes) -> bytes:
-    start = body.find(_FRAME)
-    if start < 0:
-        return b""
-    return zstandard.ZstdDecompressor().decompressobj().decompress(body[start:])
+    """Every frame in it: a request may carry many windows."""
+    parts, start = [], body.find(_FRAME)
+    while start >= 0:
+        with suppress(zstandard.ZstdError):  # the four bytes may also stand elsewhere
+            parts.append(zstandard.ZstdDecompressor().decompressobj().decompress(body[start:]))
+        start = body.find(_FRAME, start + 1)
+    return b"\0".join(parts)
 
 
 def _names(folder: Path) -> list[str]:
