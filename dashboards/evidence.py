@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from dashboards import wording
-from dashboards.charts.limits import funnel_limits, is_outside
+from dashboards.charts.limits import are_outside, funnel_limits
 from dashboards.charts.spec import (
     Comparison,
     ControlChart,
@@ -179,18 +179,14 @@ def control_chart(
     """The series against its own reference; None where the reference has too few readings.
 
     Sigma, of one case, is estimated from the reference readings, but never below `least_sigma`.
-    From a stage that has a centre of its own, readings are held against that.
+    From a stage that has a centre of its own, readings are held against that; from one that
+    restarts, against its own readings in the reference, or against nothing while they are few.
     """
-    in_reference = series.day < period.until.toordinal()
-    if in_reference.sum() < least:
+    levels = _levels(series, period, stages, least, least_sigma)
+    if all(level is None for _, level in levels):
         return None
-    n, value = series.n[in_reference], series.value[in_reference]
-    centre = float(np.average(value, weights=n))
-    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
-    sigma = max(sigma, least_sigma)
-    levels = _levels(centre, sigma, stages)
     readings = [
-        _reading(int(d), float(v), int(k), *_level(levels, int(d)))
+        _reading(int(d), float(v), int(k), _level(levels, int(d)))
         for d, v, k in zip(series.day, series.value, series.n, strict=True)
     ]
     name = wording.characteristic(series.name)
@@ -202,6 +198,7 @@ def control_chart(
             f"{wording.sentence_case(name)} by window, {_between(least, most)} cases each. "
             "Triangles: outside three sigma of the reference readings "
             f"({wording.count(outside, 'reading')})."
+            + (wording.NO_LIMITS if any(r.centre is None for r in readings) else "")
         ),
         description=(
             f"Control chart of {name} from {readings[0].day} to {readings[-1].day}; "
@@ -214,24 +211,50 @@ def control_chart(
     )
 
 
-def _levels(centre: float, sigma: float, stages: Sequence[Stage]) -> list[tuple[int, float, float]]:
-    """First day, centre and sigma of one case of each stage, oldest first.
+Level = tuple[float, float]  # centre, and sigma of one case
+
+
+def _levels(
+    series: Series, period: Period, stages: Sequence[Stage], least: int, least_sigma: float
+) -> list[tuple[int, Level | None]]:
+    """First day and level of each stage, oldest first; None where there is no baseline.
 
     A stage's centre is a proportion: sigma changes as the binomial does, and the factor by which
     days vary more than that stays (Laney 2002, Qual. Eng. 14, 531-537).
     """
-    found = [(0, centre, sigma)]
-    for stage in sorted(stages, key=lambda s: s.day):
-        if stage.centre is not None:
+    until = period.until.toordinal()
+    ordered = sorted(stages, key=lambda s: s.day)
+    begins = [0, *(s.day.toordinal() for s in ordered if s.restarts), until]
+    ends = {day: min(end, until) for day, end in pairwise(begins)}
+    own = {day: _baseline(series, day, end, least, least_sigma) for day, end in ends.items()}
+    base = own[0]
+    found = [(0, base)]
+    for stage in ordered:
+        day = stage.day.toordinal()
+        if stage.restarts:
+            base = own[day]
+            found.append((day, base))
+        elif stage.centre is not None and base is not None:
+            centre, sigma = base
             there = sigma * _binomial(stage.centre) / _binomial(centre) if 0 < centre < 1 else sigma
-            found.append((stage.day.toordinal(), stage.centre, there))
+            found.append((day, (stage.centre, there)))
     return found
 
 
-def _level(levels: Sequence[tuple[int, float, float]], day: int) -> tuple[float, float]:
+def _baseline(series: Series, start: int, end: int, least: int, least_sigma: float) -> Level | None:
+    """Level of the readings in [start, end); None where they are fewer than `least`."""
+    inside = (series.day >= start) & (series.day < end)
+    if inside.sum() < least:
+        return None
+    n, value = series.n[inside], series.value[inside]
+    centre = float(np.average(value, weights=n))
+    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
+    return centre, max(sigma, least_sigma)
+
+
+def _level(levels: Sequence[tuple[int, Level | None]], day: int) -> Level | None:
     """Centre and sigma that hold on `day`."""
-    _, centre, sigma = next(one for one in reversed(levels) if one[0] <= day)
-    return centre, sigma
+    return next(level for first, level in reversed(levels) if first <= day)
 
 
 def _binomial(p: float) -> float:
@@ -243,7 +266,10 @@ def _between(least: int, most: int) -> str:
     return f"{least}" if least == most else f"{least} to {most}"
 
 
-def _reading(day: int, value: float, n: int, centre: float, sigma: float) -> Reading:
+def _reading(day: int, value: float, n: int, level: Level | None) -> Reading:
+    if level is None:
+        return Reading(date.fromordinal(day), value, n, None, None, None)
+    centre, sigma = level
     half = 3 * sigma / n**0.5
     outside = abs(value - centre) > half > 0
     return Reading(
@@ -385,31 +411,6 @@ def _panel(
     return Panel(words, reference, current, note)
 
 
-def funnel(history: History, period: Period, days: int, names: dict[str, str]) -> Funnel | None:
-    """Flagged rate of each site over the last `days`, around the fleet's reference rate."""
-    cases = history.cases
-    counts = tallies(history.schema, cases.rows)
-    site = np.array([history.strata[i].site for i in cases.stratum], dtype=np.str_)
-    before = cases.start < period.until.toordinal()
-    first = max(period.upto.toordinal() - days, period.until.toordinal() - 1)
-    recent = (cases.start > first) & (cases.start <= period.upto.toordinal())
-    analysed = int(counts["analysed"][before].sum())
-    if not analysed or not recent.any():
-        return None
-    rate = int(counts["flagged"][before].sum()) / analysed
-    rows = [
-        SiteRate(
-            names.get(one, one),
-            int(counts["flagged"][recent & (site == one)].sum()),
-            int(counts["analysed"][recent & (site == one)].sum()),
-            f"/sites/{one}",
-        )
-        for one in sorted(set(site.tolist()))
-    ]
-    span = Span(date.fromordinal(first + 1), period.upto)
-    return funnel_of(rows, rate, span, "the fleet's reference rate")
-
-
 @dataclass(frozen=True, slots=True)
 class SiteRate:
     """Flagged among analysed cases of one site."""
@@ -427,6 +428,8 @@ def funnel_of(
     largest = max((s.analysed for s in sites), default=0)
     if not largest:
         return None
+    flagged, analysed = np.array([(s.flagged, s.analysed) for s in sites], dtype=np.int64).T
+    outside = are_outside(rate, flagged, analysed).tolist()
     return Funnel(
         title="Flagged rate by site",
         caption=(
@@ -437,10 +440,8 @@ def funnel_of(
         count="cases",
         centre=rate,
         points=tuple(
-            FunnelPoint(
-                s.name, s.flagged, s.analysed, is_outside(rate, s.flagged, s.analysed), s.href
-            )
-            for s in sites
+            FunnelPoint(s.name, s.flagged, s.analysed, is_out, s.href)
+            for s, is_out in zip(sites, outside, strict=True)
         ),
         limits=funnel_limits(rate, largest),
     )

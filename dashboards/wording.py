@@ -246,6 +246,36 @@ EVENTS = {
     "device_version": "Device version changed",
     "known_answer": "Known-answer cases deviate",
 }
+PLANNED = {
+    "service": "Service",
+    "protocol_change": "Change of protocol",
+    "software_update": "Software update",
+    "replaced_part": "Replaced part",
+    "other": "Other event",
+}
+EVALUATE_NOW = (
+    "Everything that had arrived by the newest 06:00 UTC, under the plan and the reference in "
+    "force. The daily evaluation does the same by itself; asking adds no look and no false signal."
+)
+NOT_EVALUATED = "Not evaluated yet: an approved reference period is needed."
+RUN_STATES = {
+    "due": "An evaluation asked for or due at {} waits for a worker.",
+    "running": "An evaluation asked for or due at {} is running.",
+    "failed": "The evaluation asked for or due at {} failed and was given up.",
+}
+NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
+EVENT_VERDICTS = {
+    "": "waits for the quality role, after its last day",
+    "new_stage": "new stage",
+    "annotation_only": "annotation only",
+}
+EVENTS_EXPLAINED = (
+    "An event is drawn on the charts and named beside signals; it silences nothing. After it, "
+    "another person of the quality role may approve that it opens a new stage: windows of the "
+    "scanner that begin after the event are then held against a baseline of their own, and are not "
+    "assessable until a reference period with enough of its cases is approved. Signals that were "
+    "raised stay."
+)
 ACTIONS = {
     "start_assessment": "You take responsibility for the assessment of this signal.",
     "confirm": "confirmed: something did change",
@@ -312,6 +342,9 @@ def listed(names: Iterable[str], most: int = 4) -> str:
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+SILENT_ONE_BY_ONE = 4  # more silent sites than these share a sentence
+
+
 def fleet_sentences(waiting: int, standings: Sequence[Standing]) -> tuple[str, ...]:
     """What a colleague would say at the door. Every site is counted in exactly one sentence."""
     if not standings:
@@ -321,7 +354,7 @@ def fleet_sentences(waiting: int, standings: Sequence[Standing]) -> tuple[str, .
         *_waiting(waiting, by_state[State.SIGNAL]),
         *_in_control(by_state[State.IN_CONTROL]),
         *_not_assessable(by_state[State.NOT_ASSESSABLE]),
-        *(_silent(one) for one in by_state[State.SILENT]),
+        *_silent(by_state[State.SILENT]),
     )
 
 
@@ -350,7 +383,14 @@ def _not_assessable(sites: Sequence[Standing]) -> tuple[str, ...]:
     return (f"{count(len(sites), 'site')} {verb} not assessable{why}: {names}.",)
 
 
-def _silent(one: Standing) -> str:
+def _silent(sites: Sequence[Standing]) -> tuple[str, ...]:
+    if len(sites) > SILENT_ONE_BY_ONE:
+        names = listed(one.site for one in sites)
+        return (f"{count(len(sites), 'site')} are silent; nothing is known about them: {names}.",)
+    return tuple(_silent_one(one) for one in sites)
+
+
+def _silent_one(one: Standing) -> str:
     if one.since is None:
         return f"{one.site} has never been heard from; nothing is known about it."
     since = one.since.date().isoformat()
@@ -603,6 +643,20 @@ def missing_sentence(missing: Sequence[str]) -> tuple[str, ...]:
     return (f"Not available, and it would help: {listed(missing)}.",)
 
 
+def sites_left_out(more: int, quiet: int) -> str:
+    """What a heat map of a large fleet does not show: `more` like those shown, and the quiet."""
+    parts = [
+        *([f"{more} more of these"] if more else []),
+        *([f"{count(quiet, 'site')} with common-cause variation only"] if quiet else []),
+    ]
+    return f"Not shown: {' and '.join(parts)}." if parts else ""
+
+
+def rows_shown(first: int, last: int, of: int, one: str) -> str:
+    """`Sites 1 to 100 of 1000.`"""
+    return f"{sentence_case(one)}s {first} to {last} of {of}."
+
+
 def received(days: int, of: int, cases: int, heard: datetime | None) -> str:
     """How much data came, and when a site was last heard."""
     last = "never heard" if heard is None else f"last heard {instant(heard)}"
@@ -762,6 +816,11 @@ def lock_sentence(words: Sequence[str]) -> str:
         return "Released, not yet installed anywhere."
     parts = [f"{words.count(w)} {w}" for w in dict.fromkeys(words)]
     return f"Of {count(len(words), 'installation')}: {', '.join(parts)}."
+
+
+def evaluated(upto: str, windows: int, when: str) -> str:
+    """What the newest evaluation covers."""
+    return f"Evaluated {when}: {count(windows, 'window')} that had arrived by 06:00 UTC of {upto}."
 
 
 def scanners_sentence(scanners: int, versions: int) -> str:

@@ -87,7 +87,7 @@ def _lots(unit: IntArray, n: IntArray, minimum: int) -> IntArray:
 
 
 def predecessor(stratum: Stratum, known: tuple[Stratum, ...]) -> int | None:
-    """The known stratum of the same scanner that is most like `stratum`, None for a new scanner."""
+    """The known stratum of the same scanner and stage most like `stratum`; None for a new one."""
     candidates = [
         (
             (k.protocol == stratum.protocol)
@@ -97,6 +97,6 @@ def predecessor(stratum: Stratum, known: tuple[Stratum, ...]) -> int | None:
             i,
         )
         for i, k in enumerate(known)
-        if (k.site, k.scanner) == (stratum.site, stratum.scanner)
+        if (k.site, k.scanner, k.stage) == (stratum.site, stratum.scanner, stratum.stage)
     ]
     return max(candidates)[2] if candidates else None

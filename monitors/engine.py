@@ -36,8 +36,9 @@ from monitors.observations import (
     Stratum,
 )
 from monitors.plan import Plan
-from monitors.reference import Reference, Stream, build_reference, stratum_name
+from monitors.reference import Reference, Stream, build_reference, stratum_name, too_few
 from monitors.schema import NUMERIC_UNITS, FloatArray, IntArray
+from monitors.stages import in_retrospect, staged, unstaged
 
 __all__ = [
     "Cohort",
@@ -141,6 +142,8 @@ class _Walk:
     ) -> None:
         self.plan, self.reference = plan, reference
         self.upto = _last_day(history, reference) if upto is None else upto
+        self.waiting = _waiting(plan, reference, history, self.upto)
+        history = staged(history, {s.stage for s in reference.known})
         self.history = _monitored(history, reference.until, self.upto)
         unit_of = reference.unit_of(history.strata)
         self.windows = case_windows(self.history, unit_of, plan.window_cases)
@@ -290,7 +293,7 @@ class _Walk:
         return bool(same)
 
     def _seen(self, day: int) -> Seen:
-        events = tuple(e for e in self.events if e.day <= day)
+        events = tuple(e for e in self.events if max(e.day, e.known) <= day)
         return Seen(
             self.reference,
             self.windows,
@@ -331,7 +334,8 @@ class _Walk:
 
     def _deterministic(self) -> list[SignalResult]:
         models = {(s.site, s.scanner): s.model for s in self.history.strata}
-        found = [_event_signal(e, models.get((e.site, e.scanner), "")) for e in self.events]
+        told = [e for e in self.events if e.kind != "planned"]  # people know: they registered it
+        found = [_event_signal(e, models.get((e.site, e.scanner), "")) for e in told]
         return found + [_lock_signal(self.plan, lock, size) for lock, size in self.locks.items()]
 
     def _traces(self) -> list[Trace]:
@@ -351,7 +355,7 @@ class _Walk:
         ]
 
     def _assessability(self) -> dict[str, str]:
-        words = dict(self.reference.assessability)
+        words = self.reference.assessability | self.waiting
         for i in np.unique(self.history.cases.stratum):
             stratum = self.history.strata[i]
             name = stratum_name(stratum)
@@ -447,18 +451,37 @@ def _events(reference: Reference, history: History, upto: int) -> tuple[Event, .
     """Registered events, and those that the windows' own strata show; each once."""
     registered = [e for e in history.events if reference.until <= e.day <= upto]
     known = {(e.kind, e.site, e.scanner) for e in registered}
+    before = tuple(unstaged(s) for s in reference.known)  # a stage is no news: people opened it
     seen: dict[tuple[str, str, str], Event] = {}
     for i in np.unique(history.cases.stratum):
-        stratum = history.strata[i]
-        if stratum in reference.known or stratum.scanner == POOLED:
+        stratum = unstaged(history.strata[i])
+        if stratum in before or stratum.scanner == POOLED:
             continue
-        kind = _event_kind(stratum, reference.known)
+        kind = _event_kind(stratum, before)
         first = int(history.cases.arrival[history.cases.stratum == i].min())
         key = (kind, stratum.site, stratum.scanner)
         if key not in known and (key not in seen or first < seen[key].day):
             seen[key] = Event(first, *key, stratum_name(stratum))
-    every = {(e.day, e.kind, e.site, e.scanner): e for e in [*registered, *seen.values()]}
+    every = {_place(e): e for e in [*registered, *seen.values()]}
     return tuple(every[key] for key in sorted(every))
+
+
+def _place(event: Event) -> tuple[int, str, str, str, str]:
+    """What makes an event itself, in the order of time; people may plan several on one day."""
+    name = event.detail if event.kind == "planned" else ""
+    return event.day, event.kind, event.site, event.scanner, name
+
+
+def _waiting(plan: Plan, reference: Reference, history: History, upto: int) -> dict[str, str]:
+    """Stages that the reference holds no baseline of, and how many cases there are for one."""
+    whole = in_retrospect(history)
+    n = whole.cases.rows[:, whole.schema.columns["joint_n"]][:, 0] * (whole.cases.arrival <= upto)
+    cases = np.bincount(whole.cases.stratum, n, len(whole.strata)).astype(np.int64)
+    return {
+        stratum_name(s): too_few(plan, s, int(k))
+        for s, k in zip(whole.strata, cases, strict=True)
+        if s.stage and s not in reference.units
+    }
 
 
 def _event_kind(stratum: Stratum, known: tuple[Stratum, ...]) -> str:

@@ -391,10 +391,13 @@ def _readers(seen: Seen, sites: set[str], since: int) -> tuple[str, ...]:
 
 def _events(seen: Seen, sites: set[str], change: ChangePoint) -> dict[str, float]:
     """Log prior odds of registered events within the change date's interval."""
-    kinds = {"software_version", "model", "new_scanner", "protocol"}
+    kinds = {"software_version", "model", "new_scanner", "protocol", "planned"}
     near = [
         e
         for e in seen.events
-        if e.kind in kinds and e.site in sites and change.low - 1 <= e.day <= change.high + 1
+        if e.kind in kinds
+        and e.site in sites
+        and e.day <= change.high + 1
+        and change.low - 1 <= max(e.day, e.last)
     ]
     return {"scanner": EVENT_LOG_ODDS} if near else {}

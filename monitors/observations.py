@@ -13,7 +13,8 @@ from monitors.schema import FloatArray, IntArray, Schema
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stratum:
-    """One scanner running one software version under one protocol at one site."""
+    """One scanner running one software version under one protocol at one site; `stage` names the
+    event since which it is held against a baseline of its own, "" before any."""
 
     site: str
     scanner: str
@@ -21,6 +22,7 @@ class Stratum:
     model: str = ""
     software_version: str = ""
     protocol: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,31 @@ class SentinelRows:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something registered or seen in a header: deterministic, with no false-signal budget."""
+    """Something registered or seen in a header: deterministic, with no false-signal budget.
+
+    last : its last day, where it took several. known : first evaluation day that knows of it.
+    """
 
     day: int
-    kind: str  # software_version | model | new_scanner | protocol | device_version | lock | silence
+    # software_version | model | new_scanner | protocol | device_version | lock | silence | planned
+    kind: str
     site: str
     scanner: str = ""
     detail: str = ""
+    last: int = 0
+    known: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStage:
+    """A person's decision: from `day` on the windows of a scanner ("": of all at the site) have a
+    baseline of their own. known : first evaluation day that knows of it."""
+
+    name: str
+    day: int
+    site: str
+    scanner: str
+    known: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +123,4 @@ class History:
     labels: LabelRows
     sentinels: SentinelRows
     events: tuple[Event, ...] = ()
+    stages: tuple[OpenedStage, ...] = ()

@@ -28,6 +28,7 @@ from monitors.null_model import (
 from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
+from monitors.stages import in_retrospect
 from monitors.summaries import SCORE_FLOOR, joint_covariance, score_counts
 
 BLOCKS = {  # in alphabetical order, which a reference keeps when it is stored
@@ -134,7 +135,7 @@ def build_reference(
 
     Raises `NotAssessable` if no stratum has `plan.least_reference_cases`.
     """
-    past = _before(history, until)
+    past = _before(in_retrospect(history), until)
     units, assessability = _units(plan, past)
     unit_of = np.array([units.index(s) if s in units else -1 for s in past.strata])
     windows = case_windows(past, unit_of, plan.window_cases)
@@ -213,9 +214,7 @@ def _units(plan: Plan, past: History) -> tuple[tuple[Stratum, ...], dict[str, st
         if stratum.scanner == POOLED:
             words[name] = f"not assessable: {cases[i]} cases of pooled strata"
         elif cases[i] < plan.least_reference_cases:
-            words[name] = (
-                f"not assessable: {cases[i]} reference cases, {plan.least_reference_cases} needed"
-            )
+            words[name] = too_few(plan, stratum, int(cases[i]))
         else:
             units.append(stratum)
             enough = (
@@ -230,10 +229,18 @@ def _units(plan: Plan, past: History) -> tuple[tuple[Stratum, ...], dict[str, st
     return tuple(units), words
 
 
+def too_few(plan: Plan, stratum: Stratum, cases: int) -> str:
+    """Why a stratum with so few cases in its baseline is not assessable."""
+    needed = plan.least_reference_cases
+    if stratum.stage:
+        return f"not assessable: new stage, {cases} of {needed} cases"
+    return f"not assessable: {cases} reference cases, {needed} needed"
+
+
 def stratum_name(stratum: Stratum) -> str:
-    """Site, scanner, software version and protocol in one line."""
+    """Site, scanner, software version, protocol and stage in one line."""
     parts = (stratum.site, stratum.scanner, stratum.software_version, stratum.protocol)
-    return ":".join(p for p in parts if p)
+    return ":".join(p for p in (*parts, stratum.stage) if p)
 
 
 def _within(past: History, windows: CaseWindows, units: int, cohort: Cohort | None) -> FloatArray:

@@ -6,6 +6,7 @@ from app.central.accounts import models as accounts
 from app.central.alerts import models as alerts
 from app.central.audit import models as audit
 from app.central.database import Base
+from app.central.events import models as events
 from app.central.fleet import models as fleet
 from app.central.intake import models as intake
 from app.central.jobs import models as jobs
@@ -16,6 +17,6 @@ from app.central.surveillance import models as surveillance
 
 metadata = Base.metadata
 DOMAINS = (
-    *(accounts, alerts, audit, fleet, intake, jobs),
+    *(accounts, alerts, audit, events, fleet, intake, jobs),
     *(recalibration, references, reports, surveillance),
 )

@@ -16,6 +16,7 @@ from app.central.accounts.routes import router as accounts
 from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
 from app.central.database import session_factory
+from app.central.events.routes import router as events
 from app.central.exports.routes import router as exports
 from app.central.fleet.routes import router as fleet
 from app.central.intake.limits import Limiter
@@ -58,7 +59,7 @@ def create_app(
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
-    for router in (credentials, exports, recalibration, jobs, audit, alerts):
+    for router in (credentials, events, exports, recalibration, jobs, audit, alerts):
         app.include_router(router)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app

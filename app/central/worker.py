@@ -33,6 +33,7 @@ from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import service as intake
+from app.central.intake.arrival import EVALUATION_TIME, evaluation_day
 from app.central.intake.authentication import TOLERANCE
 from app.central.jobs.schedule import CatchUp, Daily, Every
 from app.central.jobs.service import Job, run_due
@@ -45,9 +46,8 @@ from app.central.reports.drafting import draft_waiting
 from app.central.reports.models import ReportSchedule
 from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
-from app.central.surveillance import alarm_test
+from app.central.surveillance import alarm_test, on_demand
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.service import SignalView
 
 
@@ -175,12 +175,13 @@ class Worker:
 
     def _evaluation(self, lock_digest: str) -> Job:
         def evaluate(session: Session, due_at: datetime) -> None:
+            day = evaluation_day(due_at)  # also of a run that was asked for in between
             surveillance.evaluate(
-                session, lock_digest, due_at.date(), announce=self.announce, now=clock.now()
+                session, lock_digest, day, announce=self.announce, now=clock.now()
             )
 
         at = EVALUATION_TIME.replace(tzinfo=None)
-        return Job(f"surveillance.{lock_digest[:16]}", Daily(at), evaluate)
+        return Job(on_demand.job_name(lock_digest), Daily(at), evaluate)
 
     def _reports(self, schedule: ReportSchedule) -> Job:
         identifier = schedule.id

@@ -106,6 +106,25 @@ def sent(
 
 
 @edge.command()
+def receipt(
+    target: Annotated[Path, typer.Argument(help="File to write.")], config: Config = _DEFAULT
+) -> None:
+    """Write the centre's newest signed receipt: proof of how its audit trail stood then."""
+    from app.edge.journal import open_for_reading
+    from app.edge.sent import newest_receipt
+    from app.edge.settings import SettingsRefused, load
+
+    db = open_for_reading(load(config).data_dir)
+    try:
+        found = newest_receipt(db)
+    finally:
+        db.close()
+    if found is None:
+        raise SettingsRefused("no receipt yet: the centre has acknowledged no window of this edge")
+    target.write_bytes(found)
+
+
+@edge.command()
 def pause(
     config: Config = _DEFAULT,
     off: Annotated[bool, typer.Option("--off", help="End the pause.")] = False,

@@ -30,6 +30,19 @@ def windows(
         yield f"window {sequence}  {fate}{when}\n  digest {digest}\n" + _body(raw, public, known)
 
 
+def newest_receipt(db: sqlite3.Connection) -> bytes | None:
+    """The centre's last signed receipt for a window, byte for byte; None before the first.
+
+    It names the head of the centre's audit trail, so whoever holds it can tell whether a trail
+    that is shown later was cut off or written anew.
+    """
+    row = db.execute(
+        "SELECT receipt FROM windows WHERE receipt IS NOT NULL ORDER BY settled DESC, epoch DESC,"
+        " sequence DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 def _body(raw: bytes | None, public: bytes, known: dict[str, Manifest]) -> str:
     if raw is None:
         return "  acknowledged longer ago than the retention: bytes no longer kept here\n"

@@ -206,10 +206,10 @@ def _control_chart(chart: spec.ControlChart) -> Json:
     shapes, notes = _bands(chart.reference, SHADE, "reference period")
     for limit in chart.acceptance:
         data.append(_line(days, [limit] * len(days), INK, "acceptance limit", "dot"))
-    for stage in chart.stages:
+    for i, stage in enumerate(chart.stages):
         shape, note = _band(spec.Span(stage.day, stage.day), MUTED, stage.label)
         shapes.append(shape | {"line": {"width": 1, "color": MUTED, "dash": "dot"}})
-        notes.append(note)
+        notes.append(note | {"yshift": -12 * i})  # stages close to each other on rows of their own
     if chart.readings:
         notes += [_end_label(at, text) for at, text in limit_labels(chart)]
     axis = _time_axis([r.day for r in chart.readings])
@@ -323,7 +323,7 @@ def _funnel(chart: spec.Funnel) -> Json:
             )
             | {
                 "mode": "markers+text" if outside else "markers",
-                "textposition": [_side(chart, p) for p in points],
+                "textposition": [_side(chart, p) for p in points if outside],
             }
         )
         data[-1]["marker"]["size"] = 12 if outside else 9

@@ -50,16 +50,18 @@ class Stage:
     """A known change (service visit, release): a vertical rule from `day` on.
 
     centre : what readings are held against from then on; None keeps the limits as they were.
+    restarts : limits come from the stage's own readings in the reference, if they are enough.
     """
 
     day: date
     label: str
     centre: float | None = None
+    restarts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of a control chart with the limits that hold at its n.
+    """One reading of a control chart with the limits that hold at its n; None where none hold.
 
     `mark` is "" inside the limits, else "outside" or the number of the rule that was broken.
     """
@@ -67,9 +69,9 @@ class Reading:
     day: date
     value: float | None
     n: int
-    lower: float
-    centre: float
-    upper: float
+    lower: float | None
+    centre: float | None
+    upper: float | None
     mark: str = ""
 
 

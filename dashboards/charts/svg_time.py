@@ -52,7 +52,9 @@ def control_chart(chart: ControlChart) -> str:
     height = 250.0
     canvas = Canvas(WIDTH, height)
     x = _days(
-        [r.day for r in chart.readings], left, WIDTH - 14 - max(text_width(t) for _, t in ends)
+        [r.day for r in chart.readings],
+        left,
+        WIDTH - 14 - max((text_width(t) for _, t in ends), default=0.0),
     )
     y = Scale(low, high, height - 34, TOP)
     if chart.reference:
@@ -192,7 +194,7 @@ def _shade(
 
 def _value_range(chart: ControlChart) -> tuple[float, float]:
     values = [r.value for r in chart.readings if r.value is not None]
-    values += [v for r in chart.readings for v in (r.lower, r.upper)]
+    values += [v for r in chart.readings for v in (r.lower, r.upper) if v is not None]
     values += chart.acceptance
     low, high = min(values), max(values)
     pad = 0.08 * (high - low) or 1.0
@@ -200,13 +202,10 @@ def _value_range(chart: ControlChart) -> tuple[float, float]:
 
 
 def limit_labels(chart: ControlChart) -> list[tuple[float, str]]:
-    """The limits that hold at the last reading, with what is written beside them."""
+    """The limits that hold at the last reading, if any do, with what is written beside them."""
     last, places = chart.readings[-1], decimals(*_value_range(chart))
-    return [
-        (last.upper, f"UCL {last.upper:.{places}f}"),
-        (last.centre, f"centre {last.centre:.{places}f}"),
-        (last.lower, f"LCL {last.lower:.{places}f}"),
-    ]
+    named = (("UCL", last.upper), ("centre", last.centre), ("LCL", last.lower))
+    return [(at, f"{name} {at:.{places}f}") for name, at in named if at is not None]
 
 
 def _limits(
@@ -218,7 +217,9 @@ def _limits(
 ) -> None:
     right = x(chart.readings[-1].day)
     for pick, dash in ((_upper, DASH), (_centre, ""), (_lower, DASH)):
-        canvas.polyline(_steps(chart.readings, pick, x, y), LINE, 1.2, dash)
+        for hold, run in groupby(chart.readings, key=_has_limits):
+            if hold:
+                canvas.polyline(_steps(list(run), pick, x, y), LINE, 1.2, dash)
     for (_, label), at in zip(ends, spread([y(v) for v, _ in ends]), strict=True):
         canvas.text((right + 8, at + 3.5), label, fill=MUTED)
     for limit in chart.acceptance:
@@ -226,15 +227,22 @@ def _limits(
         canvas.text((right - 4, y(limit) - 4), "acceptance limit", fill=MUTED, anchor="end")
 
 
+def _has_limits(reading: Reading) -> bool:
+    return reading.centre is not None
+
+
 def _upper(reading: Reading) -> float:
+    assert reading.upper is not None
     return reading.upper
 
 
 def _centre(reading: Reading) -> float:
+    assert reading.centre is not None
     return reading.centre
 
 
 def _lower(reading: Reading) -> float:
+    assert reading.lower is not None
     return reading.lower
 
 

@@ -26,14 +26,20 @@ TOPICS = {
     "timeline": "Time line",
     "references": "Reference periods",
 }
-DRAWN = {"fleet.html", "signal.html", "subject.html"}  # templates that hold figures
+DRAWN = {
+    "device.html",
+    "fleet.html",
+    "scanners.html",
+    "signal.html",
+    "subject.html",
+}  # templates that hold figures
 
 
 def page(
     session: Session, person: Person, current: str, template: str, view: object, status: int = 200
 ) -> HTMLResponse:
     """A page in its frame; figures are drawn live where the view holds any."""
-    waiting = len(surveillance.signals(session, only_open=True, scope=person.site_id))
+    waiting = surveillance.count(session, only_open=True, scope=person.site_id)
     role = person.role.value.replace("_", " ")
     shell = Shell(person.full_name, role, _navigation(person, current, waiting))
     return HTMLResponse(render(template, view=view, shell=shell, live=template in DRAWN), status)

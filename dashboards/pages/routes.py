@@ -11,24 +11,38 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.central.accounts import service as accounts
-from app.central.accounts.permissions import GRANTS, Assessor, Auditor, Now, Permission, Viewer
+from app.central.accounts.permissions import (
+    GRANTS,
+    Approver,
+    Assessor,
+    Auditor,
+    Now,
+    Permission,
+    Registrar,
+    Viewer,
+)
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.central.surveillance import on_demand
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
+from app.errors import AppError
 from dashboards import wording
+from dashboards.pages import events, registers, scanners, subjects, topics
 from dashboards.pages import fleet as fleet_page
-from dashboards.pages import registers, scanners, subjects, topics
 from dashboards.pages import signal as signal_page
 from dashboards.pages.duty import duty_view
+from dashboards.pages.evaluations import evaluation_view
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
 from dashboards.pages.views import Link, SignalsView
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 REPORT_DAYS = 28
+SIGNALS_A_PAGE = 50
+PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 Topic = Literal[
     "performance", "subgroups", "prevalence", "annotation", "lock", "timeline", "references"
 ]
@@ -36,10 +50,14 @@ Topic = Literal[
 
 @router.get("/")
 def fleet_home(
-    session: DbSession, person: Viewer, now: Now, device: Annotated[str, Query()] = ""
+    session: DbSession,
+    person: Viewer,
+    now: Now,
+    device: Annotated[str, Query()] = "",
+    number: PageNumber = 1,
 ) -> HTMLResponse:
     """What needs me today."""
-    view = fleet_page.fleet_view(session, device, person.site_id, now)
+    view = fleet_page.fleet_view(session, device, person.site_id, now, number)
     return page(session, person, "/", "fleet.html", view)
 
 
@@ -49,18 +67,29 @@ def signal_list(
     person: Viewer,
     now: Now,
     show: Annotated[str, Query(pattern="^(open|all)$")] = "open",
+    before: Annotated[str | None, Query(pattern=r"^S-[0-9]{4,12}$")] = None,
 ) -> HTMLResponse:
-    """Signals, newest first."""
+    """Signals, newest first; `before`: the last one of the page before."""
     only_open = show == "open"
-    found = surveillance.signals(session, only_open=only_open, scope=person.site_id)
+    found = surveillance.signals(
+        session,
+        only_open=only_open,
+        scope=person.site_id,
+        before=before,
+        limit=SIGNALS_A_PAGE + 1,
+    )
+    rows = found[:SIGNALS_A_PAGE]
+    address = "/signals?" if only_open else "/signals?show=all&"
+    on_record = surveillance.count(session, only_open=only_open, scope=person.site_id)
     view = SignalsView(
         title="Signals",
-        sentence=wording.signals_sentence(len(found), only_open),
+        sentence=wording.signals_sentence(on_record, only_open),
         filters=(
             Link("waiting for a decision", "/signals", only_open),
             Link("all", "/signals?show=all", not only_open),
         ),
-        rows=tuple(queue_row(s, now.date()) for s in found),
+        rows=tuple(queue_row(s, now.date()) for s in rows),
+        older=f"{address}before={rows[-1].id}" if len(found) > len(rows) else "",
     )
     return page(session, person, "/signals", "signals.html", view)
 
@@ -151,9 +180,9 @@ def _sign(
 
 
 @router.get("/sites")
-def site_list(session: DbSession, person: Viewer) -> HTMLResponse:
+def site_list(session: DbSession, person: Viewer, number: PageNumber = 1) -> HTMLResponse:
     """Every site."""
-    view = registers.sites_view(session, person.site_id)
+    view = registers.sites_view(session, person.site_id, number)
     return page(session, person, "/sites", "list.html", view)
 
 
@@ -167,8 +196,49 @@ def site(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResp
 @router.get("/sites/{site_id}/scanners")
 def site_scanners(site_id: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """Scanners and protocols of one site."""
-    view = scanners.scanners_view(session, site_id, person.site_id, now)
-    return page(session, person, "/sites", "subject.html", view)
+    view = scanners.scanners_view(session, site_id, person, now)
+    return page(session, person, "/sites", "scanners.html", view)
+
+
+@router.post("/sites/{site_id}/events")
+def register_event(
+    site_id: str, fields: Form, session: DbSession, person: Registrar, now: Now
+) -> Response:
+    """Register a planned event; a refusal gives the form back with what was typed."""
+    try:
+        events.register_from(fields, session, site_id, person, now)
+    except AppError as error:
+        return _scanners_again(session, site_id, person, now, fields, (str(error),))
+    return RedirectResponse(f"/sites/{site_id}/scanners#events", SEE_OTHER)
+
+
+@router.post("/sites/{site_id}/events/{event_id}")
+def decide_event(
+    site_id: str,
+    event_id: str,
+    request: Request,
+    fields: Form,
+    session: DbSession,
+    person: Approver,
+    now: Now,
+) -> Response:
+    """Sign whether an event opens a new stage."""
+    errors = events.decide_from(fields, request, session, event_id, person, now)
+    if errors:
+        return _scanners_again(session, site_id, person, now, fields, errors)
+    return RedirectResponse(f"/sites/{site_id}/scanners#{event_id}", SEE_OTHER)
+
+
+def _scanners_again(
+    session: Session,
+    site_id: str,
+    person: Person,
+    now: Now,
+    fields: dict[str, str],
+    errors: tuple[str, ...],
+) -> Response:
+    view = scanners.scanners_view(session, site_id, person, now, typed=fields, errors=errors)
+    return page(session, person, "/sites", "scanners.html", view, 422)
 
 
 @router.get("/devices")
@@ -182,7 +252,15 @@ def device_list(session: DbSession, person: Viewer) -> HTMLResponse:
 def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """One device version."""
     view = subjects.device_view(session, lock_digest, person.site_id, now)
-    return page(session, person, "/devices", "subject.html", view)
+    view = replace(view, evaluation=evaluation_view(session, lock_digest, person))
+    return page(session, person, "/devices", "device.html", view)
+
+
+@router.post("/devices/{lock_digest}/evaluations")
+def evaluate_now(lock_digest: str, session: DbSession, person: Assessor, now: Now) -> Response:
+    """Ask for an evaluation; the page it leads back to says how far it is."""
+    on_demand.ask(session, lock_digest, by=person.name, now=now)
+    return RedirectResponse(f"/devices/{lock_digest}#evaluation", SEE_OTHER)
 
 
 @router.get("/devices/{lock_digest}/{topic}")
@@ -201,9 +279,9 @@ def device_topic(
 
 
 @router.get("/balance")
-def balance(session: DbSession, person: Viewer) -> HTMLResponse:
+def balance(session: DbSession, person: Viewer, number: PageNumber = 1) -> HTMLResponse:
     """Nothing is missing."""
-    view = registers.balance_view(session, person.site_id)
+    view = registers.balance_view(session, person.site_id, number)
     return page(session, person, "/balance", "list.html", view)
 
 

@@ -10,15 +10,18 @@ from sqlalchemy.orm import Session
 
 from app.central.alerts import service as alerts
 from app.central.alerts.models import MailState
+from app.central.events import service as events
+from app.central.intake.arrival import evaluation_instant
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import OtherChange, SignalEvidence
-from app.central.surveillance.history import evaluation_instant, history_within
+from app.central.surveillance.history import history_within
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal
 from dashboards import evidence, wording
 from dashboards.charts.spec import Chart, Stage
 from dashboards.evidence import Period, Scope
+from dashboards.pages.event_marks import event_label
 from dashboards.pages.views import (
     AssessmentForm,
     ChangeRow,
@@ -60,7 +63,7 @@ def signal_view(
     form: AssessmentForm | None = None,
 ) -> SignalView:
     """Everything the signal page shows; `form` keeps what was typed before a refusal."""
-    proof = stored.signal_evidence(session, one.id)
+    proof = stored.signal_evidence(session, one.id, scope=scope)
     shown = exhibits(session, one, proof, scope)
     return SignalView(
         id=one.id,
@@ -94,13 +97,18 @@ def exhibits(
     history = history_within(session, one.lock_digest, upto=upto, scope=scope)
     period = Period(proof.reference_until + timedelta(1), proof.evaluated_upto)
     return Exhibits(
-        seen=(*_series(history, one.signal, period), *_path(one.signal, proof)),
+        seen=(
+            *_series(history, one.signal, period, _planned(session, one, scope)),
+            *_path(one.signal, proof),
+        ),
         where=_where(history, one.signal, period),
         sure=_sure(one.signal, proof),
     )
 
 
-def _series(history: History, signal: Signal, period: Period) -> tuple[Chart, ...]:
+def _series(
+    history: History, signal: Signal, period: Period, planned: tuple[Stage, ...]
+) -> tuple[Chart, ...]:
     scope = Scope(signal.sites, signal.scanners)
     lead = wording.leading(signal)
     if wording.named(signal) == ("annotation",):
@@ -109,7 +117,7 @@ def _series(history: History, signal: Signal, period: Period) -> tuple[Chart, ..
         name = lead.name if lead else "score_probability"
         found = evidence.series_of(history, name, scope, period.upto)
         series = found or evidence.flagged_series(history, scope, period.upto)
-    chart = evidence.control_chart(series, scope, period, _stages(signal))
+    chart = evidence.control_chart(series, scope, period, (*_stages(signal), *planned))
     return (chart,) if chart else ()
 
 
@@ -117,6 +125,19 @@ def _stages(signal: Signal) -> tuple[Stage, ...]:
     if signal.kind != "deterministic" or signal.change_date is None:
         return ()
     return (Stage(signal.change_date, wording.title(signal).lower()),)
+
+
+def _planned(session: Session, one: StoredSignal, scope: str | None) -> tuple[Stage, ...]:
+    """Events of the signal's own scanners. None restarts the limits here: a signal is shown against
+    the baseline that it was raised against."""
+    found = events.events(session, lock_digest=one.lock_digest, site_id=scope)
+    mine = [
+        e
+        for e in found
+        if e.site_id in one.signal.sites
+        and (not e.scanner or not one.signal.scanners or e.scanner in one.signal.scanners)
+    ]
+    return tuple(Stage(e.first_day, event_label(e)) for e in mine)
 
 
 def _path(signal: Signal, proof: SignalEvidence) -> tuple[Chart, ...]:
@@ -177,15 +198,17 @@ def candidates(signal: Signal) -> tuple[Shares, ...]:
 
 
 def _changes(changes: Sequence[OtherChange]) -> tuple[ChangeRow, ...]:
-    return tuple(
-        ChangeRow(
-            wording.sentence_case(wording.EVENTS.get(c.what, wording.causes(c.what))),
-            c.day.isoformat(),
-            c.detail,
-            f"/signals/{c.detail}",
-        )
-        for c in changes
-    )
+    return tuple(_planned_row(c) if c.described else _signal_row(c) for c in changes)
+
+
+def _signal_row(c: OtherChange) -> ChangeRow:
+    what = wording.sentence_case(wording.EVENTS.get(c.what, wording.causes(c.what)))
+    return ChangeRow(what, c.day.isoformat(), c.detail, f"/signals/{c.detail}")
+
+
+def _planned_row(c: OtherChange) -> ChangeRow:
+    what = f"{wording.PLANNED[c.what]}, registered: {c.described}"
+    return ChangeRow(what, c.day.isoformat(), c.detail, f"/sites/{c.site}/scanners#{c.detail}")
 
 
 def _history(session: Session, one: StoredSignal) -> tuple[HistoryRow, ...]:

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from sqlalchemy.orm import Session
 
+from app.central.events import service as events
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView
 from app.central.recalibration import releases
@@ -29,6 +30,7 @@ from dashboards import performance as shown
 from dashboards.charts.spec import Chart, Lane, Mark, Span, TimeLine
 from dashboards.evidence import Scope
 from dashboards.measured import PrevalenceRow
+from dashboards.pages.event_marks import event_marks
 from dashboards.pages.frame import TOPICS, topic_links
 from dashboards.pages.registers import lock_words
 from dashboards.pages.subjects import marks_of, reference_in_force, reference_words
@@ -127,8 +129,9 @@ def _subject(
     period: tuple[date | None, date | None],
 ) -> Subject:
     version = fleet.device_version(session, lock_digest)
-    windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
-    windows = [w for w in windows if scope in (None, w.site)]
+    upto = now.date() + timedelta(1)
+    mine = None if scope is None else (scope,)
+    windows = arrived_windows(session, lock_digest, upto=upto, sites=mine)
     reference = reference_in_force(session, lock_digest)
     last = period[1] or now.date() - timedelta(1)
     usual = reference.until + timedelta(1) if reference else last - timedelta(27)
@@ -537,7 +540,8 @@ def timeline(subject: Subject) -> Content:
     for site in subject.sites:
         mine = tuple(s for s in signals if site in s.signal.sites)
         changed = (r for r in released if r.site_id == site)
-        lanes.append(Lane(site, (*marks_of(mine, changed), *_outages(subject, site))))
+        marks = (*marks_of(mine, changed), *_planned(subject, site), *_outages(subject, site))
+        lanes.append(Lane(site, marks))
     chart = TimeLine(
         title=f"What happened, {subject.days.words}",
         caption="Triangles: signals. Squares: decisions. Bars: changes, releases, gaps of data.",
@@ -546,6 +550,12 @@ def timeline(subject: Subject) -> Content:
     )
     n = sum(len(lane.marks) for lane in lanes)
     return Content((wording.timeline_sentence(n, len(subject.sites)),), charts=(chart,))
+
+
+def _planned(subject: Subject, site: str) -> tuple[Mark, ...]:
+    lock_digest = subject.version.lock_digest
+    found = event_marks(events.events(subject.session, lock_digest=lock_digest, site_id=site))
+    return tuple(m for m in found if subject.first <= m.day <= subject.last)
 
 
 def _device_marks(subject: Subject) -> tuple[Mark, ...]:

@@ -5,8 +5,9 @@ Templates have no arithmetic and no knowledge of the database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
 
 from app.central.alerts.assessments import Answers
 from dashboards.charts.spec import Chart, State
@@ -38,6 +39,15 @@ class Fact:
     value: str
     is_code: bool = False
     href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where a page of a list stands, and the addresses beside it; "" where there is none."""
+
+    words: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,11 @@ class Strip:
     marks: str
     text: str
 
+    @property
+    def runs(self) -> tuple[tuple[str, bool], ...]:
+        """Stretches of equal marks, and whether each is of missing days."""
+        return tuple(("".join(run), mark == "·") for mark, run in groupby(self.marks))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -100,6 +115,8 @@ class FleetView:
     strips: tuple[Strip, ...]
     balance: str
     steps: tuple[Step, ...] = ()
+    pages: Pages | None = None  # of the strips
+    queued: str = ""  # that the queue is longer than what is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +250,7 @@ class ListView:
     sentences: tuple[str, ...]
     grids: tuple[Grid, ...]
     links: tuple[Link, ...] = ()
+    pages: Pages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +261,7 @@ class SignalsView:
     sentence: str
     filters: tuple[Link, ...]
     rows: tuple[QueueRow, ...]
+    older: str = ""  # address of the page after this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +271,44 @@ class PeriodForm:
     action: str
     first: str
     last: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationView:
+    """How far a device version is evaluated, and whether the person may ask for it now."""
+
+    action: str
+    sentences: tuple[str, ...]
+    may_ask: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A planned event; `may_decide` where it waits for the person who looks."""
+
+    id: str
+    what: str
+    where: str
+    days: str
+    description: str
+    registered: str
+    decided: str
+    digest: str
+    may_decide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventsView:
+    """Planned events of a site, and the forms for whoever may use them. `typed` is kept."""
+
+    action: str
+    rows: tuple[EventRow, ...]
+    may_register: bool
+    devices: tuple[Choice, ...]
+    scanners: tuple[str, ...]
+    kinds: tuple[Choice, ...]
+    typed: dict[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +325,8 @@ class SubjectView:
     grids: tuple[Grid, ...]
     topics: tuple[Link, ...] = ()
     period: PeriodForm | None = None
+    events: EventsView | None = None
+    evaluation: EvaluationView | None = None
 
 
 @dataclass(frozen=True, slots=True)

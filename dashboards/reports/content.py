@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -9,10 +10,10 @@ from importlib.metadata import version
 
 import numpy as np
 
+from app.central.intake.arrival import EVALUATION_TIME
 from app.central.reports.ports import DriftReport, ReportedSignal
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
-from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.performance import PerformanceView
 from dashboards import evidence, filters, performance, wording
 from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine
@@ -81,7 +82,18 @@ def _cover(report: DriftReport, digest: str) -> tuple[Fact, ...]:
         *((Fact("Supersedes", before),) if before else ()),
         Fact("Evidence", f"sha256 {digest}", True),
         Fact("Audit trail up to", report.audit_head, True),
+        *_checkpoint(report.audit_checkpoint),
     )
+
+
+def _checkpoint(signed: str) -> tuple[Fact, ...]:
+    """The audit trail as it was when the report was issued; whoever holds it can check that."""
+    if not signed:
+        return ()
+    found = json.loads(signed)
+    said = json.loads(found["checkpoint"])
+    words = f"{said['entries']} entries, head {said['head']}, signed by {found['public_key']}"
+    return (Fact("Audit checkpoint", words, True),)
 
 
 def _state(site: SiteStanding, report: DriftReport) -> SiteState:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from app import clock
-from app.contracts.signing import SigningKey
+from app.contracts.exchange import RECEIPT_TYPE, Receipt, parse
+from app.contracts.signing import SigningKey, open_sealed
 from app.contracts.window import BATCH_LIMIT, BATCH_WINDOWS, decode, split_batch
 from app.edge import uplink
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal
+from app.edge.sent import newest_receipt
 from app.edge.uplink import Uplink
 from app.edge.windows import close_due
 from tests.conftest import Clock
@@ -67,6 +69,20 @@ def test_windows_arrive_oldest_first_and_are_acknowledged(
     assert list(centre.windows) == [(1, 1), (1, 2), (1, 3), (1, 4)]
     assert {state for _, state, _ in states(journal)} == {"acknowledged"}
     assert link.trouble == ""
+
+
+def test_the_newest_receipt_is_kept_as_it_came(
+    centre: PeerCentre, link: Uplink, journal: Journal
+) -> None:
+    assert journal.do(newest_receipt) is None
+    with_windows(journal, 2)
+    link.send_due()
+
+    found = journal.do(newest_receipt)
+
+    assert found is not None
+    receipt = parse(Receipt, open_sealed(RECEIPT_TYPE, found, [centre.key.public]))
+    assert [w.sequence for w in receipt.windows][-1] == 2
 
 
 def test_what_waits_goes_in_one_request(centre: PeerCentre, link: Uplink, journal: Journal) -> None:

@@ -25,6 +25,7 @@ class Permission(StrEnum):
     REPORT = "report"  # assess the duty to report to authorities
     APPROVE = "approve"  # the second person
     ENROL = "enrol"  # sites, codes, edges
+    REGISTER = "register"  # what was done to a scanner
     ADMINISTER = "administer"  # people, devices, plans
     AUDIT = "audit"  # read and export the trail; nobody can change it
 
@@ -32,12 +33,19 @@ class Permission(StrEnum):
 _READERS = {Permission.READ}
 GRANTS: dict[Role, set[Permission]] = {
     Role.VIEWER: _READERS,
-    Role.ANALYST: _READERS | {Permission.ASSESS},
+    Role.ANALYST: _READERS | {Permission.ASSESS, Permission.REGISTER},
     Role.QUALITY_APPROVER: _READERS
-    | {Permission.ASSESS, Permission.REPORT, Permission.APPROVE, Permission.AUDIT},
+    | {
+        Permission.ASSESS,
+        Permission.REGISTER,
+        Permission.REPORT,
+        Permission.APPROVE,
+        Permission.AUDIT,
+    },
     Role.REGULATORY: _READERS | {Permission.ASSESS, Permission.REPORT, Permission.AUDIT},
-    Role.SITE_ADMIN: _READERS | {Permission.ENROL},
-    Role.ADMINISTRATOR: _READERS | {Permission.ENROL, Permission.ADMINISTER, Permission.APPROVE},
+    Role.SITE_ADMIN: _READERS | {Permission.ENROL, Permission.REGISTER},
+    Role.ADMINISTRATOR: _READERS
+    | {Permission.ENROL, Permission.REGISTER, Permission.ADMINISTER, Permission.APPROVE},
     Role.AUDITOR: _READERS | {Permission.AUDIT},
 }
 
@@ -89,5 +97,6 @@ Assessor = Annotated[Person, Depends(require(Permission.ASSESS))]
 Reporter = Annotated[Person, Depends(require(Permission.REPORT))]
 Approver = Annotated[Person, Depends(require(Permission.APPROVE))]
 Enroller = Annotated[Person, Depends(require(Permission.ENROL))]
+Registrar = Annotated[Person, Depends(require(Permission.REGISTER))]
 Administrator = Annotated[Person, Depends(require(Permission.ADMINISTER))]
 Auditor = Annotated[Person, Depends(require(Permission.AUDIT))]

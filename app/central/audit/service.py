@@ -93,6 +93,16 @@ def head(session: Session) -> str:
     return last.hash if last else NOTHING
 
 
+def checkpoint(session: Session, key: SigningKey, at: datetime) -> str:
+    """A signed word on how long the trail is and how it ends, as one line of JSON.
+
+    Carried away, it shows later that the trail was cut off or written anew.
+    """
+    last = repository.last(session)
+    sequence, newest = (last.sequence, last.hash) if last else (0, NOTHING)
+    return _checkpoint(key, sequence, newest, at).decode()
+
+
 def lines(
     session: Session, *, limit: int = 200, before: int | None = None, subject: str | None = None
 ) -> tuple[AuditLine, ...]:
@@ -115,14 +125,17 @@ def export(session: Session, key: SigningKey, at: datetime) -> Iterator[bytes]:
                 "body": entry.body.decode(),
             }
         )
-    checkpoint = canonical({"entries": sequence, "head": newest, "at": at.isoformat()})
-    yield _json_line(
-        {
-            "checkpoint": checkpoint.decode(),
-            "signature": key.sign(DOMAIN, checkpoint).hex(),
-            "public_key": key.public.hex(),
-        }
-    )
+    yield _checkpoint(key, sequence, newest, at) + b"\n"
+
+
+def _checkpoint(key: SigningKey, sequence: int, newest: str, at: datetime) -> bytes:
+    body = canonical({"entries": sequence, "head": newest, "at": at.isoformat()})
+    signed = {
+        "checkpoint": body.decode(),
+        "signature": key.sign(DOMAIN, body).hex(),
+        "public_key": key.public.hex(),
+    }
+    return _json_line(signed).rstrip()
 
 
 def _json_line(value: Mapping[str, Any]) -> bytes:

@@ -34,6 +34,23 @@ def add_due(session: Session, job: str, due: Sequence[datetime]) -> None:
         session.execute(insert(JobRun).values(rows).on_conflict_do_nothing())
 
 
+def get(session: Session, job: str, due_at: datetime) -> JobRun | None:
+    """The run of a job that was due at that instant."""
+    return session.get(JobRun, (job, due_at))
+
+
+def waiting(session: Session, job: str) -> JobRun | None:
+    """The oldest run of a job that no worker has taken up."""
+    query = select(JobRun).where(JobRun.job == job, JobRun.state == RunState.DUE)
+    return session.scalar(query.order_by(JobRun.due_at).limit(1))
+
+
+def newest(session: Session, job: str) -> JobRun | None:
+    """The run of a job that was due last."""
+    query = select(JobRun).where(JobRun.job == job)
+    return session.scalar(query.order_by(JobRun.due_at.desc()).limit(1))
+
+
 def claim(
     session: Session, jobs: Collection[str], owner: str, lease: timedelta, most_attempts: int
 ) -> JobRun | None:

@@ -16,6 +16,7 @@ from app.central.errors import Unusable
 from app.central.jobs import repository, service
 from app.central.jobs.service import JobRunView
 from app.central.metrics import exposition
+from app.central.problems import problems
 
 router = APIRouter(tags=["jobs"])
 
@@ -96,6 +97,16 @@ def show_settled(session: DbSession, now: Now, _: Anyone, upto: datetime) -> Set
     done = service.is_settled(session, upto)
     quiet = alerts.is_quiet(session, now)
     return Settled(settled=done and quiet, jobs=done, mail=quiet)
+
+
+@router.get(
+    "/api/v1/jobs/{job}/{due_at}", response_model=JobRunView, responses=problems(401, 404, 422)
+)
+def show_run(job: str, due_at: datetime, session: DbSession, _: Viewer) -> JobRunView:
+    """One run of a job: due, running, done or failed."""
+    if due_at.tzinfo is None:
+        raise Unusable("due at: a time zone expected")
+    return service.run_of(session, job, due_at)
 
 
 @router.get("/api/v1/jobs", response_model=list[JobRunView])

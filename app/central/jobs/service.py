@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.central.errors import NotFound
 from app.central.jobs import repository
 from app.central.jobs.models import JobRun, RunState
 from app.central.jobs.schedule import CatchUp, Schedule, due_times
@@ -95,10 +96,20 @@ def is_worked_on(session: Session, now: datetime) -> bool:
 
 def recent_runs(session: Session, limit: int = 100) -> tuple[JobRunView, ...]:
     """The newest runs, for a page."""
-    return tuple(
-        JobRunView(r.job, r.due_at, r.state, r.attempts, r.finished_at, r.last_error)
-        for r in repository.recent(session, limit)
-    )
+    return tuple(view_of(r) for r in repository.recent(session, limit))
+
+
+def run_of(session: Session, job: str, due_at: datetime) -> JobRunView:
+    """One run, or `NotFound`."""
+    found = repository.get(session, job, due_at)
+    if found is None:
+        raise NotFound(f"no run of {job[:64]} was due then")
+    return view_of(found)
+
+
+def view_of(run: JobRun) -> JobRunView:
+    """A run as a page shows it."""
+    return JobRunView(run.job, run.due_at, run.state, run.attempts, run.finished_at, run.last_error)
 
 
 def _claim(factory: sessionmaker[Session], jobs: Mapping[str, Job], owner: str) -> JobRun | None:

@@ -27,7 +27,9 @@ from monitors.two_sample import pair, wasserstein
 
 def stability(plan: Plan, history: History, until: int, cohort: Cohort) -> dict[str, Any]:
     """`held_still`, `changed` with what moved and since when, or `not_assessable` and why."""
-    inside = _cases_before(history, until)
+    # Looked at from now, a stage was never anything else, and is no change of this candidate.
+    stages = tuple(replace(stage, known=0) for stage in history.stages)
+    inside = replace(_cases_before(history, until), stages=stages)
     first = int(inside.cases.start.min())
     middle = (first + until) // 2
     try:

@@ -55,7 +55,7 @@ def propose(
         raise Unusable(f"reference period: a day before {now.date()} expected, got {until}")
     version = fleet.get_device_version(session, lock_digest)
     in_force = plans.in_force(session, lock_digest)
-    arrived = assemble(session, lock_digest, upto=now.date())
+    arrived = assemble(session, lock_digest, upto=now.date(), known_by=now)
     cohort = cohort_of(fleet.manifest_of(version), fleet.layout_of(session, lock_digest))
     end = until + timedelta(days=1)
     built = build_reference(in_force.plan, arrived.history, end.toordinal(), cohort)
@@ -119,6 +119,11 @@ def views(session: Session, *, lock_digest: str | None = None) -> tuple[Referenc
     """Reference periods, newest first."""
     found = repository.references(session, lock_digest=lock_digest)
     return tuple(view(session, reference) for reference in found)
+
+
+def approved(session: Session) -> dict[str, date]:
+    """Last day of the reference in force, by device version."""
+    return repository.approved(session)
 
 
 def seen_from(view: ReferenceView, scope: str | None) -> ReferenceView:

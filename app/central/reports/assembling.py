@@ -151,5 +151,6 @@ def content_digest(report: DriftReport) -> str:
         signatures=(),
         issued_at=report.drafted_at or report.issued_at,
         issued_by=report.drafted_by,
+        audit_checkpoint="",
     )
     return sha256(written(signed))

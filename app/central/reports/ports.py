@@ -98,6 +98,7 @@ class DriftReport:
     releases: tuple[ReleaseView, ...] = ()  # operating points that took effect in the period
     stages: dict[str, tuple[NewStage, ...]] = field(default_factory=dict)  # by site
     performance: PerformanceView | None = None  # over the period
+    audit_checkpoint: str = ""  # of an issued report: signed, JSON; see app/central/audit/verifier
 
 
 @dataclass(frozen=True, slots=True)

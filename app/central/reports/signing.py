@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.central.accounts.service import Person, Signer
 from app.central.alerts import service as alerts
 from app.central.alerts.ports import Delivery, Renderer
+from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.renderers import Renderers
 from app.central.reports import repository
@@ -125,7 +126,7 @@ def sign(
     record(
         session, report, meaning.value, signer.name, signer.at, {"content": digest}, reason.strip()
     )
-    _write(session, report, current_content(session, report), signer, press)
+    _write(session, report, current_content(session, report), signer, press, key)
     return report
 
 
@@ -180,13 +181,23 @@ def _signature(
 
 
 def _write(
-    session: Session, report: Report, content: DriftReport, signer: Signer, press: Press
+    session: Session,
+    report: Report,
+    content: DriftReport,
+    signer: Signer,
+    press: Press,
+    key: SigningKey,
 ) -> None:
     """The document with the signature in it; an approval makes it the issued one."""
     is_issued = report.state is ReportState.ISSUED
     content = replace(content, status=report.state.value)
     if is_issued:
-        content = replace(content, issued_at=signer.at, issued_by=signer.name)
+        content = replace(
+            content,
+            issued_at=signer.at,
+            issued_by=signer.name,
+            audit_checkpoint=audit.checkpoint(session, key, signer.at),
+        )
         report.issued_at, report.issued_by = signer.at, signer.name
     render(report, content, press.report)
     if is_issued:

@@ -29,6 +29,7 @@ from monitors.engine import SignalResult, evaluate
 from monitors.observations import CaseRows, History
 from monitors.reference import Reference
 from monitors.schema import JOINT_UNITS, IntArray
+from monitors.stages import staged
 
 DAYS = 28
 LEAST_WINDOWS = 10  # of a site: with fewer, silence would say nothing about the alarm
@@ -96,8 +97,12 @@ def tests_of(session: Session, lock_digest: str) -> tuple[AlarmTest, ...]:
 
 
 def _last_weeks(history: History, reference: Reference, upto: date) -> History:
+    """Only what is assessable: a change in a stage without a baseline could not be found."""
     since = max(reference.until, upto.toordinal() - DAYS)
-    return replace(history, cases=_rows(history.cases, history.cases.start >= since), events=())
+    known = staged(history, {s.stage for s in reference.known})
+    watched = reference.unit_of(known.strata)[known.cases.stratum] >= 0
+    chosen = _rows(known.cases, watched & (known.cases.start >= since))
+    return replace(known, cases=chosen, events=(), stages=())
 
 
 def _at(history: History, site: str) -> CaseRows:

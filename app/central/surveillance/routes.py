@@ -10,10 +10,11 @@ from app.central.accounts import service as accounts
 from app.central.accounts.permissions import Administrator, Assessor, Now, Viewer
 from app.central.database import DbSession
 from app.central.errors import NotFound
+from app.central.jobs.service import JobRunView
 from app.central.paging import Limit, link_next
 from app.central.plain import plain
 from app.central.problems import problems
-from app.central.surveillance import alarm_test, evidence, plans, service
+from app.central.surveillance import alarm_test, evidence, on_demand, plans, service
 from app.central.surveillance.models import AlarmTest
 from app.central.surveillance.schemas import (
     AlarmTestOut,
@@ -122,6 +123,21 @@ def show_evaluation(lock_digest: str, session: DbSession, _: Viewer) -> Evaluati
         assessability=found.evidence.assessability,
         on_trial=service.on_trial(session, found),
     )
+
+
+@router.post(
+    "/device-versions/{lock_digest}/evaluations",
+    response_model=JobRunView,
+    status_code=202,
+    responses=problems(401, 403, 404, 409),
+)
+def ask_for_evaluation(
+    lock_digest: str, response: Response, session: DbSession, person: Assessor, now: Now
+) -> JobRunView:
+    """Evaluate now what had arrived by the newest 06:00 UTC; `Location` finds the job again."""
+    run = on_demand.ask(session, lock_digest, by=person.name, now=now)
+    response.headers["Location"] = f"/api/v1/jobs/{run.job}/{run.due_at.isoformat()}"
+    return run
 
 
 @router.get(

@@ -182,6 +182,7 @@ def test_a_role_may_do_what_it_is_granted_and_nothing_else(world: World, role: R
         Permission.ENROL: browser.post(
             "/api/v1/sites/H99/enrolment-codes", json={"lock_digest": world.lock_digest}
         ),
+        Permission.REGISTER: browser.post("/api/v1/events", json={}),
         Permission.ADMINISTER: browser.get("/api/v1/accounts"),
         Permission.AUDIT: browser.get("/api/v1/audit"),
     }
