@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError
@@ -76,7 +77,14 @@ def install(app: FastAPI) -> None:
     def unavailable(request: Request, error: DBAPIError) -> JSONResponse:
         if not (isinstance(error, OperationalError) or error.connection_invalidated):
             return bug(request, error)
-        log.error("database.unavailable", kind=type(error.orig).__name__)
+        return try_again(type(error.orig).__name__)
+
+    @app.exception_handler(PoolTimeout)
+    def no_connection(_: Request, __: PoolTimeout) -> JSONResponse:
+        return try_again("no free connection")
+
+    def try_again(kind: str) -> JSONResponse:
+        log.error("database.unavailable", kind=kind)
         answer = problem(503, "Database unavailable", "try again")
         answer.headers["Retry-After"] = "5"
         return answer

@@ -32,10 +32,18 @@ def committed(tmp_path: Path, fresh_database: Engine, simulated_clock: Clock) ->
 
 
 @pytest.fixture
-def own_server(tmp_path: Path, simulated_clock: Clock) -> Iterator[tuple[Path, World]]:
+def open_place(simulated_clock: Clock) -> Iterator[Path]:
+    """A folder that the account of a server may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="lw-own-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, open_place: Path) -> Iterator[tuple[Path, World]]:
     """A server of its own, to be mistreated: its folder, and a world on it."""
-    home = Path(tempfile.mkdtemp(prefix="lw-own-"))
-    home.chmod(0o755)
+    home = open_place
     with open_embedded(home / "pg", settings=FAST) as server:
         engine = open_engine(server.url)
         migrate(engine)
@@ -43,4 +51,3 @@ def own_server(tmp_path: Path, simulated_clock: Clock) -> Iterator[tuple[Path, W
         yield home / "pg", made
         assert_ledger(made)
         engine.dispose()
-    shutil.rmtree(home)
