@@ -243,7 +243,7 @@ def _funnel(
     analysed, flagged = case_counts.before(
         session, lock_digest, until=until, upto=upto, scope=scope
     )
-    first = max(today - timedelta(stored.RECENT_DAYS - 1), until)
+    first = max(today - timedelta(stored.RECENT_DAYS), until)  # as the strip of days
     recent = case_counts.by_site(session, lock_digest, since=first, upto=upto, scope=scope)
     if not analysed or not recent:
         return None
