@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.datadict import dictionary_VR
@@ -9,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from app.contracts.characteristics import CategoricalSpec, CharacteristicSchema
 from app.contracts.manifest import Allowed, InputLimits, Preprocessing, Range
+from app.device.chain import Chain
 from app.device.pixels.attributes import CATEGORICAL, CODES, NUMERIC, WORDS
 from app.device.pixels.decode import PixelsRefused, decode, read_file
 from app.device.pixels.functional_groups import ENHANCED
@@ -143,7 +146,7 @@ def test_a_code_is_its_value() -> None:
 def test_functional_groups_are_read_where_the_top_has_nothing() -> None:
     found = header_numbers(an_enhanced_slice())
 
-    expected = {"kvp": 100, "slice_thickness": 2.5, "pixel_spacing": 0.7, "frames": 2}
+    expected = {"kvp": 100, "slice_thickness": 2.5, "frames": 2}
     assert {name: found[name] for name in expected} == expected
     assert (found["tube_load"], found["tube_current"]) == (80, 200)  # of the first frame
     assert text(an_enhanced_slice(), "ConvolutionKernel") == "Br40"
@@ -183,6 +186,14 @@ def test_frames_without_a_rescale_of_their_own_are_refused() -> None:
     with pytest.raises(PixelsRefused) as refused:
         decode(image)
     assert refused.value.reason == "decode"
+
+
+def test_groups_without_a_rescale_leave_values_as_they_are() -> None:
+    """Whatever their number: segmentations have more items than frames in some files."""
+    image = an_enhanced_slice()
+    image.PerFrameFunctionalGroupsSequence = [group(StackID="1") for _ in range(3)]
+
+    assert decode(image).values[:, 0, 0].tolist() == [100.0, 300.0]
 
 
 def test_input_limits_hold_for_enhanced_objects() -> None:
@@ -248,6 +259,25 @@ def test_a_missing_characteristic_costs_no_case() -> None:
     assert np.isnan(rows[1][2]) and rows[1][1] == rows[0][1]
 
 
+def test_a_schema_chooses_what_a_chain_keeps(chain: Chain) -> None:
+    """Numbers and words by name; free text that the schema does not list never stays."""
+    old = chain.manifest.schema_
+    numeric = tuple(
+        old.numeric[0].model_copy(update={"name": name})
+        for name in ("tissue_noise", "slice_thickness", "echo_time")
+    )
+    listed = (CategoricalSpec(name="kernel", categories=("B30f",)),)
+    schema = old.model_copy(update={"numeric": numeric, "categorical": listed, "margins": ()})
+    manifest = chain.manifest.model_copy(update={"schema_": schema, "input_limits": InputLimits()})
+    choosing = replace(chain, bundle=replace(chain.bundle, manifest=manifest))
+    image = a_ct_slice(SliceThickness=3, KVP=120, ConvolutionKernel="Dr. Jones")
+
+    result = choosing.run_dataset(image, {chain.scoring.name: 0.5})
+
+    assert set(result.numeric) == {"tissue_noise", "slice_thickness"}
+    assert result.categorical == {"kernel": "OTHER"}
+
+
 # Real files ----------------------------------------------------------------------------------
 
 
@@ -263,7 +293,7 @@ def test_a_missing_characteristic_costs_no_case() -> None:
             "CT/dicom-test-files__03.dcm",
             {"kvp": 120, "slice_thickness": 1.25, "tissue_level": 55, "fat_level": -110},
         ),
-        ("CT/pydicom-data__693_UNCR.dcm", {"pixel_spacing": 0.48, "air_level": -989}),
+        ("CT/pydicom-data__693_UNCR.dcm", {"revolution_time": 2, "air_level": -989}),
         (
             "MR/dcm_qa_nih__axial_epi_fmri_sequential_i_to_s-00088.dcm",
             {"field_strength": 3, "echo_time": 30, "pixel_bandwidth": 7812.5},
@@ -312,7 +342,8 @@ def test_real_enhanced_objects_are_read_through_their_groups() -> None:
     ct = read_file(shared("dicom", "CT", "pydicom-data__eCT_Supplemental.dcm"))
     mr = read_file(shared("dicom", "MR", "pydicom-data__emri_small.dcm"))
 
-    assert "PixelSpacing" not in ct
-    assert header_numbers(ct)["pixel_spacing"] == pytest.approx(0.388672)
+    assert "SliceThickness" not in ct
+    assert header_numbers(ct)["slice_thickness"] == 10
+    assert decode(ct).spacing_mm == pytest.approx((0.388672, 0.388672))
     assert header_numbers(mr)["pixel_bandwidth"] == 241
     assert text(mr, "MRAcquisitionType") == "3D"

@@ -17,10 +17,7 @@ from app.device.pixels.header import age_band, items, text
 Numeric = Mapping[str, tuple[str, str]]  # characteristic -> attribute, unit in UCUM
 
 ANY: Numeric = {
-    "rows": ("Rows", "1"),
-    "columns": ("Columns", "1"),
     "bits_stored": ("BitsStored", "1"),
-    "pixel_spacing": ("PixelSpacing", "mm"),
     "compression_ratio": ("LossyImageCompressionRatio", "1"),
 }
 # Two or three kinds of X-ray image have these.

@@ -22,6 +22,7 @@ ENHANCED = {
     "Exposure": "ExposureInmAs",
     "ExposureTime": "ExposureTimeInms",
     "InversionTime": "InversionTimes",
+    "NumberOfPhaseEncodingSteps": "MRAcquisitionPhaseEncodingStepsInPlane",
     "SequenceName": "PulseSequenceName",
     "XRayTubeCurrent": "XRayTubeCurrentInmA",
 }
@@ -54,33 +55,32 @@ def _groups(dataset: Dataset) -> Iterator[Dataset]:
 def rescaled(dataset: Dataset, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Stored values (rows, columns) or (frames, rows, columns) as real ones, each frame by its own
     slope and intercept; `ValueError` where there is not one pair for every frame."""
-    if not _is_per_frame(dataset):
+    if _is_classic(dataset):
         return np.asarray(apply_modality_lut(array, dataset))
-    slope, intercept = rescales(dataset).T[:, :, None, None]
-    if len(slope) not in (1, array.shape[0] if array.ndim == 3 else 1):
+    pairs = rescales(dataset)
+    if len(pairs) not in (1, array.shape[0] if array.ndim == 3 else 1):
         raise ValueError("one rescale for every frame expected")
+    if (pairs == (1, 0)).all():
+        return array
+    slope, intercept = pairs.T[:, :, None, None]
     return np.asarray(array * slope + intercept).reshape(array.shape)
 
 
 def rescales(dataset: Dataset) -> FloatArray:
     """Slope and intercept that make stored values into real ones: (frames, 2), or (1, 2) where
     one pair holds for all frames."""
-    if not _is_per_frame(dataset):
+    if _is_classic(dataset):
         return np.array([_pair(dataset)])
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    if "PixelValueTransformationSequence" in shared:
-        return np.array([_transformation(shared)])
-    return np.array([_transformation(f) for f in dataset.PerFrameFunctionalGroupsSequence])
+    for kind in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        found = [group.get("PixelValueTransformationSequence") for group in dataset.get(kind) or ()]
+        if any(found):
+            return np.array([_pair(items[0] if items else Dataset()) for items in found])
+    return np.array([_pair(Dataset())])
 
 
-def _is_per_frame(dataset: Dataset) -> bool:
+def _is_classic(dataset: Dataset) -> bool:
     at_top = "RescaleSlope" in dataset or "ModalityLUTSequence" in dataset
-    return bool(dataset.get("PerFrameFunctionalGroupsSequence")) and not at_top
-
-
-def _transformation(frame: Dataset) -> tuple[float, float]:
-    items = frame.get("PixelValueTransformationSequence")
-    return _pair(items[0] if items else Dataset())
+    return at_top or not dataset.get("PerFrameFunctionalGroupsSequence")
 
 
 def _pair(item: Dataset) -> tuple[float, float]:
