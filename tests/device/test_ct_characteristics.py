@@ -131,10 +131,11 @@ def test_a_body_that_goes_on_beyond_the_image_has_no_size() -> None:
     assert not {"water_diameter", "off_centre", "skin_edge"} & set(found)
 
 
-def test_air_that_was_filled_in_is_not_measured() -> None:
+@pytest.mark.parametrize("padding", [-2000.0, -1024.0])
+def test_air_that_was_filled_in_is_not_measured(padding: float) -> None:
     """Beyond the reconstruction circle stands a constant: no air, and no body either."""
     hu = phantom()
-    hu[distance() > RADIUS_MM + 1] = -2000.0
+    hu[distance() > RADIUS_MM + 1] = padding
     found = measured(hu)
 
     assert not {"air_level", "air_noise"} & set(found)
