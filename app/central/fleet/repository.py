@@ -13,9 +13,12 @@ from app.central.fleet.models import (
     Edge,
     EdgeCursor,
     EnrolmentCode,
+    KeyChange,
+    KeyState,
     RequestNonce,
     Site,
 )
+from app.contracts.keyring import KeyRing
 
 
 def find_device_version(session: Session, lock_digest: str) -> DeviceVersion | None:
@@ -44,9 +47,27 @@ def find_edge(session: Session, edge_id: str, *, lock: bool = False) -> Edge | N
     return session.get(Edge, edge_id, with_for_update=lock)
 
 
-def find_edge_by_key(session: Session, public_key: str) -> Edge | None:
-    """The edge that holds this key."""
-    return session.scalar(select(Edge).where(Edge.public_key == public_key))
+def is_key_known(session: Session, public_key: str) -> bool:
+    """Whether an edge has this key, had it, or has asked for it."""
+    had = Edge.retired_keys.contains([{"public_key": public_key}])
+    edge = select(Edge.id).where((Edge.public_key == public_key) | had)
+    wish = select(KeyChange.edge_id).where(KeyChange.public_key == public_key)
+    return session.scalar(edge.union_all(wish).limit(1)) is not None
+
+
+def find_key_change(session: Session, edge_id: str, public_key: str) -> KeyChange | None:
+    """An edge's wish for this key."""
+    return session.get(KeyChange, (edge_id, public_key))
+
+
+def key_changes(
+    session: Session, edge_id: str | None, states: Sequence[KeyState]
+) -> Sequence[KeyChange]:
+    """Wishes of an edge, or of all, in these states; newest first."""
+    query = select(KeyChange).where(KeyChange.state.in_(states))
+    if edge_id is not None:
+        query = query.where(KeyChange.edge_id == edge_id)
+    return session.scalars(query.order_by(KeyChange.requested_at.desc())).all()
 
 
 def edges(
@@ -61,10 +82,10 @@ def edges(
     return session.scalars(query).all()
 
 
-def public_keys(session: Session) -> dict[str, bytes]:
-    """The key of every edge, also of those that are gone: their windows stay."""
-    query = select(Edge.id, Edge.public_key)
-    return {edge_id: bytes.fromhex(key) for edge_id, key in session.execute(query)}
+def key_rings(session: Session) -> dict[str, KeyRing]:
+    """The keys of every edge, also of those that are gone: their windows stay."""
+    query = select(Edge.id, Edge.public_key, Edge.retired_keys)
+    return {edge_id: KeyRing.of(key, retired) for edge_id, key, retired in session.execute(query)}
 
 
 def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:

@@ -17,11 +17,13 @@ from app.central.errors import NotAllowed, NotAuthenticated, NotFound, Unusable
 from app.central.fleet import repository
 from app.central.fleet.models import (
     EDGE_TRANSITIONS,
+    OPEN_KEYS,
     DeviceVersion,
     Edge,
     EdgeAction,
     EdgeState,
     EnrolmentCode,
+    KeyChange,
     Site,
 )
 from app.contracts.exchange import (
@@ -75,6 +77,8 @@ class EdgeView:
     approved_at: datetime | None
     approved_by: str | None
     last_seen_at: datetime | None
+    new_key: str = ""  # fingerprint of a key that it asks for, until it has switched
+    new_key_state: str = ""  # pending, approved
 
     @property
     def lock_holds(self) -> bool:
@@ -226,7 +230,7 @@ def enrol(session: Session, request: EnrolmentRequest, *, now: datetime) -> Edge
         if edge is None or edge.public_key != request.public_key:
             raise refused
         return edge
-    if repository.find_edge_by_key(session, request.public_key) is not None:
+    if repository.is_key_known(session, request.public_key):
         raise NotAllowed("this key is enrolled already: one key, one edge")
     edge = _new_edge(session, code, request, now)
     code.edge_id = edge.id
@@ -337,7 +341,12 @@ def answer_to(edge: Edge, key: SigningKey) -> EnrolmentAnswer:
 
 def fingerprint(edge: Edge) -> str:
     """SHA-256 of the edge's public key."""
-    return sha256(bytes.fromhex(edge.public_key))
+    return key_fingerprint(edge.public_key)
+
+
+def key_fingerprint(public_key: str) -> str:
+    """SHA-256 of a public key given in hex."""
+    return sha256(bytes.fromhex(public_key))
 
 
 def printable(text: str, longest: int = 64) -> str:
@@ -358,8 +367,9 @@ def device_version(session: Session, lock_digest: str) -> DeviceVersionView:
 def sites(session: Session, *, scope: str | None = None) -> tuple[SiteView, ...]:
     """Sites with their edges; only `scope` where a person is bound to one site."""
     names = {s.id: s for s in repository.sites(session) if scope in (None, s.id)}
+    wishes = {c.edge_id: c for c in repository.key_changes(session, None, OPEN_KEYS)}
     views = [
-        _edge_view(session, e, names[e.site_id])
+        _edge_view(session, e, names[e.site_id], wishes.get(e.id))
         for e in repository.edges(session)
         if e.site_id in names
     ]
@@ -372,7 +382,9 @@ def sites(session: Session, *, scope: str | None = None) -> tuple[SiteView, ...]
 def edge_view(session: Session, edge_id: str) -> EdgeView:
     """One edge."""
     edge = get_edge(session, edge_id)
-    return _edge_view(session, edge, session.get_one(Site, edge.site_id))
+    wishes = repository.key_changes(session, edge_id, OPEN_KEYS)
+    site = session.get_one(Site, edge.site_id)
+    return _edge_view(session, edge, site, wishes[0] if wishes else None)
 
 
 def _version_view(session: Session, version: DeviceVersion) -> DeviceVersionView:
@@ -395,7 +407,7 @@ def _version_view(session: Session, version: DeviceVersion) -> DeviceVersionView
     )
 
 
-def _edge_view(session: Session, edge: Edge, site: Site) -> EdgeView:
+def _edge_view(session: Session, edge: Edge, site: Site, wish: KeyChange | None) -> EdgeView:
     version = get_device_version(session, edge.lock_digest)
     return EdgeView(
         edge.id,
@@ -414,6 +426,8 @@ def _edge_view(session: Session, edge: Edge, site: Site) -> EdgeView:
         edge.approved_at,
         edge.approved_by,
         edge.last_seen_at,
+        key_fingerprint(wish.public_key) if wish else "",
+        wish.state.value if wish else "",
     )
 
 

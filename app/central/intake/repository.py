@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Range, insert
 from sqlalchemy.orm import Session
 
 from app.central.audit.repository import NEWEST_HASH
-from app.central.fleet.models import Edge, EdgeCursor
+from app.central.fleet.models import EdgeCursor
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
 from app.central.recalibration.repository import NEWEST_POINT
 
@@ -246,12 +246,11 @@ def stored_windows(
 
 def stored_cases(
     session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
-) -> Iterator[Row[str, str, str, bytes]]:
-    """Site, edge, its public key and exact bytes of every window of cases in [since, until)."""
+) -> Iterator[Row[str, str, int, int, bytes]]:
+    """Site, edge, epoch, sequence and bytes of every window of cases in [since, until)."""
     w = StoredWindow
     query = (
-        select(w.site_id, w.edge_id, Edge.public_key, w.raw)
-        .join(Edge, Edge.id == w.edge_id)
+        select(w.site_id, w.edge_id, w.epoch, w.sequence, w.raw)
         .where(w.stream == "cases", *_between(lock_digest, site_id, since, until))
         .order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
     )

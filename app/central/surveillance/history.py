@@ -141,8 +141,9 @@ def history_within(session: Session, lock_digest: str, *, upto: date, scope: str
 def _decoded(
     session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
 ) -> list[Arrived]:
-    keys = fleet_repository.public_keys(session)
-    decoded = DECODED.get(session, lock_digest, {k.digest: keys[k.edge_id] for k in index})
+    rings = fleet_repository.key_rings(session)
+    keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in index}
+    decoded = DECODED.get(session, lock_digest, keys)
     return [Arrived(k.site_id, arrival_day(k.received_at), decoded[k.digest]) for k in index]
 
 
