@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from dashboards import wording
-from dashboards.charts.limits import funnel_limits, is_outside
+from dashboards.charts.limits import are_outside, funnel_limits
 from dashboards.charts.spec import (
     Comparison,
     ControlChart,
@@ -411,31 +411,6 @@ def _panel(
     return Panel(words, reference, current, note)
 
 
-def funnel(history: History, period: Period, days: int, names: dict[str, str]) -> Funnel | None:
-    """Flagged rate of each site over the last `days`, around the fleet's reference rate."""
-    cases = history.cases
-    counts = tallies(history.schema, cases.rows)
-    site = np.array([history.strata[i].site for i in cases.stratum], dtype=np.str_)
-    before = cases.start < period.until.toordinal()
-    first = max(period.upto.toordinal() - days, period.until.toordinal() - 1)
-    recent = (cases.start > first) & (cases.start <= period.upto.toordinal())
-    analysed = int(counts["analysed"][before].sum())
-    if not analysed or not recent.any():
-        return None
-    rate = int(counts["flagged"][before].sum()) / analysed
-    rows = [
-        SiteRate(
-            names.get(one, one),
-            int(counts["flagged"][recent & (site == one)].sum()),
-            int(counts["analysed"][recent & (site == one)].sum()),
-            f"/sites/{one}",
-        )
-        for one in sorted(set(site.tolist()))
-    ]
-    span = Span(date.fromordinal(first + 1), period.upto)
-    return funnel_of(rows, rate, span, "the fleet's reference rate")
-
-
 @dataclass(frozen=True, slots=True)
 class SiteRate:
     """Flagged among analysed cases of one site."""
@@ -453,6 +428,8 @@ def funnel_of(
     largest = max((s.analysed for s in sites), default=0)
     if not largest:
         return None
+    flagged, analysed = np.array([(s.flagged, s.analysed) for s in sites], dtype=np.int64).T
+    outside = are_outside(rate, flagged, analysed).tolist()
     return Funnel(
         title="Flagged rate by site",
         caption=(
@@ -463,10 +440,8 @@ def funnel_of(
         count="cases",
         centre=rate,
         points=tuple(
-            FunnelPoint(
-                s.name, s.flagged, s.analysed, is_outside(rate, s.flagged, s.analysed), s.href
-            )
-            for s in sites
+            FunnelPoint(s.name, s.flagged, s.analysed, is_out, s.href)
+            for s, is_out in zip(sites, outside, strict=True)
         ),
         limits=funnel_limits(rate, largest),
     )

@@ -342,6 +342,9 @@ def listed(names: Iterable[str], most: int = 4) -> str:
     return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+SILENT_ONE_BY_ONE = 4  # more silent sites than these share a sentence
+
+
 def fleet_sentences(waiting: int, standings: Sequence[Standing]) -> tuple[str, ...]:
     """What a colleague would say at the door. Every site is counted in exactly one sentence."""
     if not standings:
@@ -351,7 +354,7 @@ def fleet_sentences(waiting: int, standings: Sequence[Standing]) -> tuple[str, .
         *_waiting(waiting, by_state[State.SIGNAL]),
         *_in_control(by_state[State.IN_CONTROL]),
         *_not_assessable(by_state[State.NOT_ASSESSABLE]),
-        *(_silent(one) for one in by_state[State.SILENT]),
+        *_silent(by_state[State.SILENT]),
     )
 
 
@@ -380,7 +383,14 @@ def _not_assessable(sites: Sequence[Standing]) -> tuple[str, ...]:
     return (f"{count(len(sites), 'site')} {verb} not assessable{why}: {names}.",)
 
 
-def _silent(one: Standing) -> str:
+def _silent(sites: Sequence[Standing]) -> tuple[str, ...]:
+    if len(sites) > SILENT_ONE_BY_ONE:
+        names = listed(one.site for one in sites)
+        return (f"{count(len(sites), 'site')} are silent; nothing is known about them: {names}.",)
+    return tuple(_silent_one(one) for one in sites)
+
+
+def _silent_one(one: Standing) -> str:
     if one.since is None:
         return f"{one.site} has never been heard from; nothing is known about it."
     since = one.since.date().isoformat()
@@ -631,6 +641,20 @@ def missing_sentence(missing: Sequence[str]) -> tuple[str, ...]:
     if not missing:
         return ()
     return (f"Not available, and it would help: {listed(missing)}.",)
+
+
+def sites_left_out(more: int, quiet: int) -> str:
+    """What a heat map of a large fleet does not show: `more` like those shown, and the quiet."""
+    parts = [
+        *([f"{more} more of these"] if more else []),
+        *([f"{count(quiet, 'site')} with common-cause variation only"] if quiet else []),
+    ]
+    return f"Not shown: {' and '.join(parts)}." if parts else ""
+
+
+def rows_shown(first: int, last: int, of: int, one: str) -> str:
+    """`Sites 1 to 100 of 1000.`"""
+    return f"{sentence_case(one)}s {first} to {last} of {of}."
 
 
 def received(days: int, of: int, cases: int, heard: datetime | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -41,6 +42,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 LARGEST_EXACT = 2**53 - 1  # of the integers that a double holds
+LONG = re.compile(rb"\d{16}")  # as many digits as the shortest integer above has
 MIGRATION_LOCK = 6_012_026  # any number, the same in every process
 
 
@@ -63,10 +65,11 @@ class Base(DeclarativeBase):
     }
 
 
-def _json(stored: str) -> Any:
+def _json(stored: bytes) -> Any:
     """What stands in a JSON column. Numbers are doubles (RFC 8785): `jsonb` gives 1e38 back
-    without its exponent, and Python would read an integer that no canonical JSON can hold."""
-    return json.loads(stored, parse_int=_number)
+    without its exponent, and Python would read an integer that no canonical JSON can hold.
+    Where no number is that long, none is looked at one by one."""
+    return json.loads(stored, parse_int=_number if LONG.search(stored) else None)
 
 
 def _number(digits: str) -> int | float:

@@ -33,6 +33,7 @@ from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import service as intake
+from app.central.intake.arrival import EVALUATION_TIME, evaluation_day
 from app.central.intake.authentication import TOLERANCE
 from app.central.jobs.schedule import CatchUp, Daily, Every
 from app.central.jobs.service import Job, run_due
@@ -47,7 +48,6 @@ from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
 from app.central.surveillance import alarm_test, on_demand
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import EVALUATION_TIME, evaluation_day
 from app.central.surveillance.service import SignalView
 
 

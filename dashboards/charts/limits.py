@@ -7,19 +7,24 @@ Binomial quantiles are exact and interpolated (his appendix A.1.1), so that they
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import binom
 
 from dashboards.charts.spec import FunnelLimit
+from monitors.schema import FloatArray, IntArray
+
+BoolArray = npt.NDArray[np.bool_]
 
 INNER, OUTER = 0.025, 0.001  # one-sided: 95 % and 99.8 %
 
 
-def binomial_limits(rate: float, n: int) -> FunnelLimit:
-    """Limits at one n, for a rate strictly between 0 and 1."""
-    return FunnelLimit(
-        n,
-        (_quantile(rate, n, INNER), _quantile(rate, n, 1 - INNER)),
-        (_quantile(rate, n, OUTER), _quantile(rate, n, 1 - OUTER)),
+def binomial_limits(rate: float, n: IntArray) -> tuple[FunnelLimit, ...]:
+    """Limits at each n (k,), for a rate strictly between 0 and 1."""
+    tails = (INNER, 1 - INNER, OUTER, 1 - OUTER)
+    columns = (_quantile(rate, n, tail).tolist() for tail in tails)
+    return tuple(
+        FunnelLimit(int(k), (low, high), (lowest, highest))
+        for k, low, high, lowest, highest in zip(n, *columns, strict=True)
     )
 
 
@@ -27,20 +32,23 @@ def funnel_limits(rate: float, largest: int, points: int = 60) -> tuple[FunnelLi
     """Limits on a grid of n up to a little over `largest`."""
     if not 0 < rate < 1 or largest < 2:
         return ()
-    grid = np.unique(np.geomspace(5, max(largest * 1.05, 10), points).astype(int))
-    return tuple(binomial_limits(rate, int(n)) for n in grid)
+    return binomial_limits(
+        rate, np.unique(np.geomspace(5, max(largest * 1.05, 10), points).astype(np.int64))
+    )
 
 
-def is_outside(rate: float, events: int, n: int) -> bool:
-    """Whether `events` of `n` lies outside the 99.8 % limits around `rate`."""
-    if not 0 < rate < 1 or n < 1:
-        return False
-    low, high = binomial_limits(rate, n).outer
-    return not low <= events / n <= high
+def are_outside(rate: float, events: IntArray, n: IntArray) -> BoolArray:
+    """Whether each `events` (k,) of `n` (k,) lies outside the 99.8 % limits around `rate`."""
+    if not 0 < rate < 1:
+        return np.zeros(n.shape, dtype=np.bool_)
+    low, high = (_quantile(rate, np.maximum(n, 1), tail) for tail in (OUTER, 1 - OUTER))
+    share = events / np.maximum(n, 1)
+    return np.asarray((n > 0) & ((share < low) | (share > high)))
 
 
-def _quantile(rate: float, n: int, probability: float) -> float:
-    count = float(binom.ppf(probability, n, rate))
+def _quantile(rate: float, n: IntArray, probability: float) -> FloatArray:
+    count = binom.ppf(probability, n, rate)
     here, before = binom.cdf(count, n, rate), binom.cdf(count - 1, n, rate)
-    share = (here - probability) / (here - before) if here > before else 0.0
-    return float(np.clip((count - share) / n, 0.0, 1.0))
+    mass = here - before
+    share = np.where(mass > 0, (here - probability) / np.where(mass > 0, mass, 1.0), 0.0)
+    return np.asarray(np.clip((count - share) / n, 0.0, 1.0))

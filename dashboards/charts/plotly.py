@@ -323,7 +323,7 @@ def _funnel(chart: spec.Funnel) -> Json:
             )
             | {
                 "mode": "markers+text" if outside else "markers",
-                "textposition": [_side(chart, p) for p in points],
+                "textposition": [_side(chart, p) for p in points if outside],
             }
         )
         data[-1]["marker"]["size"] = 12 if outside else 9

@@ -36,6 +36,7 @@ from dashboards.charts.spec import (
 
 CELL = (36.0, 26.0)  # a pointer target of at least 24 x 24 (WCAG 2.2, 2.5.8)
 RIGHT, SPARE = 546.0, 1.04  # where a funnel ends, and how far beyond its largest n
+MOST_LINKED = 150  # sites of a funnel; of more, only those outside are links (the table has all)
 GLYPH_COLOURS = {
     State.IN_CONTROL: MUTED,
     State.SIGNAL: WHITE,
@@ -80,10 +81,14 @@ def funnel(chart: Funnel) -> str:
     canvas.text(((left + RIGHT) / 2, height - 10), chart.count, fill=MUTED, anchor="middle")
     canvas.line((left, y(chart.centre)), (RIGHT, y(chart.centre)), MUTED)
     _funnel_limits(canvas, chart, x, y)
+    each = sum(1 for p in chart.points if p.n) <= MOST_LINKED
     for point in chart.points:
         if point.n:
             draw = partial(_funnel_point, canvas, point, x(point.n), y(point.events / point.n))
-            canvas.link(point.href, _funnel_text(point), draw)
+            if each or point.outside:
+                canvas.link(point.href, _funnel_text(point), draw)
+            else:
+                draw()
     return canvas.render(chart, role="group")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
-from app.central.fleet import service as fleet
 from app.central.fleet.models import EdgeState
-from app.central.intake import service as intake
+from app.central.fleet.service import DeviceVersionView, SiteView
+from app.central.intake.service import EdgeBalance
 from app.central.references import service as references
-from app.central.references.models import ReferenceState
+from dashboards.pages.admin.common import ENROLMENT
 from dashboards.pages.views import Step
 
 COMMANDS = (
@@ -27,22 +29,33 @@ COMMANDS = (
 )
 
 
-def first_steps(session: Session, scope: str | None) -> tuple[Step, ...]:
+def first_steps(
+    session: Session,
+    versions: Sequence[DeviceVersionView],
+    sites: Sequence[SiteView],
+    balances: Sequence[EdgeBalance],
+) -> tuple[Step, ...]:
     """The steps in order, none once all are done. The first open one is the next."""
-    edges = [e for s in fleet.sites(session, scope=scope) for e in s.edges]
-    approved = any(r.state is ReferenceState.APPROVED for r in references.views(session))
+    edges = [e for s in sites for e in s.edges]
     done = (
-        bool(fleet.device_versions(session)),
-        bool(fleet.sites(session, scope=scope)),
+        bool(versions),
+        bool(sites),
         bool(edges),
         any(e.state is not EdgeState.PENDING for e in edges),
-        any(b.stored for b in intake.balances(session, scope=scope)),
-        approved,
+        any(b.stored for b in balances),
+        bool(references.approved(session)),
     )
     if all(done):
         return ()
     following = done.index(False)
+    pending = next((e.id for e in edges if e.state is EdgeState.PENDING), "")
+    leads = ("", ENROLMENT, ENROLMENT, f"{ENROLMENT}/edges/{pending}" if pending else ENROLMENT)
     return tuple(
-        Step(text, command, "done" if is_done else "next" if i == following else "to do")
+        Step(
+            text,
+            command,
+            "done" if is_done else "next" if i == following else "to do",
+            "" if is_done else "".join(leads[i : i + 1]),
+        )
         for i, ((text, command), is_done) in enumerate(zip(COMMANDS, done, strict=True))
     )

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from app.central.fleet import service as fleet
 from app.central.fleet.jobs import SILENT_AFTER
-from app.central.fleet.service import DeviceVersionView, EdgeView
+from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
+from app.central.intake import case_counts
 from app.central.intake import service as intake
 from app.central.references import service as references
-from app.central.references.models import ReferenceState
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.evidence import FleetStanding, SiteStanding
-from app.central.surveillance.history import history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, wording
 from dashboards.charts.drawing import iso_week
-from dashboards.charts.spec import Cell, Chart, HeatMap, State
-from dashboards.evidence import BLOCKS, Period
+from dashboards.charts.spec import Cell, Chart, HeatMap, Span, State
+from dashboards.evidence import BLOCKS, SiteRate
 from dashboards.pages.first_steps import first_steps
 from dashboards.pages.frame import queue_row
+from dashboards.pages.paging import page_of
 from dashboards.pages.registers import balance_sentences
-from dashboards.pages.views import FleetView, Link, Strip
+from dashboards.pages.views import FleetView, Link, Step, Strip
 from dashboards.wording import Standing
 
+HEAT_MAP_SITES = 60
+QUEUED = 25  # signals; the rest is a page of its own
+STRIPS_A_PAGE = 100
 CLOSING_DAYS = 2  # a day is closed and sent one to two days after its end
 ROWS = (*BLOCKS.items(), ("event", "Scanner changes"))
 BLOCK_STATES = {
@@ -54,29 +57,55 @@ class SiteState:
         return max((e.last_seen_at for e in self.edges if e.last_seen_at), default=None)
 
 
-def fleet_view(session: Session, chosen: str, scope: str | None, now: datetime) -> FleetView:
-    """The home page of the device version `chosen`, or of the one most in use."""
+def fleet_view(
+    session: Session, chosen: str, scope: str | None, now: datetime, page: int = 1
+) -> FleetView:
+    """The home page of the device version `chosen`, or of the one most in use.
+
+    `page`: of the list of data received.
+    """
     versions = fleet.device_versions(session)
     version = choose(versions, chosen)
-    open_signals = surveillance.signals(session, only_open=True, scope=scope)
+    sites = fleet.sites(session, scope=scope)
+    balances = intake.balances(session, scope=scope)
+    steps = first_steps(session, versions, sites, balances)
+    balance = " ".join(balance_sentences(balances))
     if version is None:
-        return _empty(session, scope)
-    standing = stored.fleet_standing(session, version.lock_digest, now.date())
-    states = site_states(session, standing, open_signals, scope, now)
+        return _empty(steps, balance)
+    open_signals = surveillance.signals(
+        session, only_open=True, scope=scope, limit=surveillance.EVERY
+    )
+    standing = stored.fleet_standing(
+        session,
+        version.lock_digest,
+        now.date(),
+        sites=sites,
+        open_signals=open_signals,
+        scope=scope,
+    )
+    states = site_states(sites, standing, open_signals, now)
     device = f"{version.device} {version.version}"
     here = [s for s in open_signals if s.lock_digest == version.lock_digest]
+    rows = page_of(states, page, STRIPS_A_PAGE)
     return FleetView(
         title=f"{device} · {wording.count(len(states), 'site')} · {iso_week(now.date())}",
         sentences=wording.fleet_sentences(len(here), [s.standing for s in states]),
-        queue=tuple(queue_row(s, now.date()) for s in open_signals),
-        empty_queue=_empty_queue(session, standing, states),
+        queue=tuple(queue_row(s, now.date()) for s in open_signals[:QUEUED]),
+        empty_queue="" if open_signals else _empty_queue(session, standing, states),
         versions=_links(versions, version),
-        heat_map=heat_map(states) if standing.evaluated_upto and states else None,
+        heat_map=of_note(states) if standing.evaluated_upto and states else None,
         funnel=_funnel(session, version.lock_digest, states, scope, now.date()),
-        strips=tuple(_strip(s, standing) for s in states),
-        balance=" ".join(balance_sentences(intake.balances(session, scope=scope))),
-        steps=first_steps(session, scope),
+        strips=tuple(_strip(s, standing) for s in rows.shown),
+        pages=rows.links("site", f"/?device={version.lock_digest}"),
+        queued=_queued(len(open_signals)),
+        balance=balance,
+        steps=steps,
     )
+
+
+def _queued(waiting: int) -> str:
+    """That the queue is longer than what is shown; "" where it is not."""
+    return wording.rows_shown(1, QUEUED, waiting, "signal") if waiting > QUEUED else ""
 
 
 def choose(versions: Sequence[DeviceVersionView], chosen: str) -> DeviceVersionView | None:
@@ -86,7 +115,7 @@ def choose(versions: Sequence[DeviceVersionView], chosen: str) -> DeviceVersionV
     return asked[0] if asked else ranked[-1] if ranked else None
 
 
-def _empty(session: Session, scope: str | None) -> FleetView:
+def _empty(steps: tuple[Step, ...], balance: str) -> FleetView:
     return FleetView(
         title="Fleet",
         sentences=(wording.NO_DEVICE,),
@@ -96,30 +125,30 @@ def _empty(session: Session, scope: str | None) -> FleetView:
         heat_map=None,
         funnel=None,
         strips=(),
-        balance=" ".join(balance_sentences(intake.balances(session, scope=scope))),
-        steps=first_steps(session, scope),
+        balance=balance,
+        steps=steps,
     )
 
 
 def site_states(
-    session: Session,
+    sites: Sequence[SiteView],
     standing: FleetStanding,
     open_signals: Sequence[StoredSignal],
-    scope: str | None,
     now: datetime,
 ) -> tuple[SiteState, ...]:
-    """Every site of the version that the person may see, in the order of enrolment."""
-    edges = {s.id: s.edges for s in fleet.sites(session, scope=scope)}
+    """Every one of `sites` that runs the version, in the order of enrolment."""
+    edges = {s.id: s.edges for s in sites}
     evaluated = standing.evaluated_upto is not None
+    raised: dict[str, list[StoredSignal]] = {}
+    for one in open_signals:
+        if one.lock_digest == standing.lock_digest:
+            for site_id in one.signal.sites:
+                raised.setdefault(site_id, []).append(one)
     found = []
     for site in standing.sites:
         if site.site_id not in edges:
             continue
-        mine = tuple(
-            s
-            for s in open_signals
-            if s.lock_digest == standing.lock_digest and site.site_id in s.signal.sites
-        )
+        mine = tuple(raised.get(site.site_id, ()))
         own = tuple(e for e in edges[site.site_id] if e.expected_lock == standing.lock_digest)
         word = _standing(site, own, bool(mine), evaluated, now)
         found.append(SiteState(site, own, word, mine))
@@ -142,6 +171,18 @@ def _standing(
     return Standing(site.name, State.IN_CONTROL)
 
 
+def of_note(states: Sequence[SiteState]) -> HeatMap:
+    """The heat map; of a large fleet, the sites that the page's first sentences are about."""
+    if len(states) <= HEAT_MAP_SITES:
+        return heat_map(states)
+    noted = [s for s in states if s.standing.state is not State.IN_CONTROL]
+    shown = (noted or list(states))[:HEAT_MAP_SITES]
+    quiet = len(states) - len(noted) if noted else len(states) - len(shown)
+    left_out = wording.sites_left_out(len(noted) - len(shown) if noted else 0, quiet)
+    chart = heat_map(shown)
+    return replace(chart, caption=f"{chart.caption}. {left_out}")
+
+
 def heat_map(states: Sequence[SiteState], linked: bool = True) -> HeatMap:
     """What is watched, by site, in the plan's order and that of enrolment."""
     cells = tuple(tuple(_cell(key, name, s, linked) for s in states) for key, name in ROWS)
@@ -155,12 +196,18 @@ def heat_map(states: Sequence[SiteState], linked: bool = True) -> HeatMap:
 
 
 def _cell(key: str, name: str, state: SiteState, linked: bool) -> Cell:
-    raised = next((s for s in state.signals if _row_of(s) == key), None)
-    if raised is not None:
-        word, href = State.SIGNAL, f"/signals/{raised.id}"
-    else:
-        word, href = _quiet_state(key, state), f"/sites/{state.site.site_id}"
+    raised = _raised(key, state)
+    href = f"/signals/{raised.id}" if raised else f"/sites/{state.site.site_id}"
+    word = _state_of(key, state)
     return Cell(word, f"{state.site.name}, {name.lower()}, {word}", href if linked else "")
+
+
+def _raised(key: str, state: SiteState) -> StoredSignal | None:
+    return next((s for s in state.signals if _row_of(s) == key), None)
+
+
+def _state_of(key: str, state: SiteState) -> State:
+    return State.SIGNAL if _raised(key, state) else _quiet_state(key, state)
 
 
 def _row_of(one: StoredSignal) -> str:
@@ -189,17 +236,24 @@ def _funnel(
     scope: str | None,
     today: date,
 ) -> Chart | None:
-    in_force = [
-        r
-        for r in references.views(session, lock_digest=lock_digest)
-        if r.state is ReferenceState.APPROVED
-    ]
-    if not in_force:
+    last = references.approved(session).get(lock_digest)
+    if last is None:
         return None
-    history = history_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
-    names: Mapping[str, str] = {s.site.site_id: s.site.name for s in states}
-    period = Period(in_force[0].until + timedelta(1), today)
-    return evidence.funnel(history, period, stored.RECENT_DAYS, dict(names))
+    until, upto = last + timedelta(1), today + timedelta(1)
+    analysed, flagged = case_counts.before(
+        session, lock_digest, until=until, upto=upto, scope=scope
+    )
+    first = max(today - timedelta(stored.RECENT_DAYS - 1), until)
+    recent = case_counts.by_site(session, lock_digest, since=first, upto=upto, scope=scope)
+    if not analysed or not recent:
+        return None
+    names = {s.site.site_id: s.site.name for s in states}
+    rates = [
+        SiteRate(names.get(one, one), some_flagged, some, f"/sites/{one}")
+        for one, (some, some_flagged) in sorted(recent.items())
+    ]
+    span = Span(first, today)
+    return evidence.funnel_of(rates, flagged / analysed, span, "the fleet's reference rate")
 
 
 def _strip(state: SiteState, standing: FleetStanding) -> Strip:
@@ -221,7 +275,7 @@ def _links(versions: Sequence[DeviceVersionView], here: DeviceVersionView) -> tu
 
 
 def _empty_queue(session: Session, standing: FleetStanding, states: Sequence[SiteState]) -> str:
-    last = surveillance.last_evaluation(session, standing.lock_digest)
+    last = surveillance.last_evaluated_at(session, standing.lock_digest)
     unknown = {State.NOT_ASSESSABLE, State.SILENT}
     assessable = sum(1 for s in states if s.standing.state not in unknown)
-    return wording.empty_queue(last.evaluated_at if last else None, assessable, len(states))
+    return wording.empty_queue(last, assessable, len(states))

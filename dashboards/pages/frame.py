@@ -15,6 +15,7 @@ from dashboards import wording
 from dashboards.pages.views import Link, QueueRow, Shell
 from dashboards.templating import render
 
+ADMIN = "/admin"
 NOBODY = "nobody"
 TOPICS = {
     "": "Overview",
@@ -39,7 +40,7 @@ def page(
     session: Session, person: Person, current: str, template: str, view: object, status: int = 200
 ) -> HTMLResponse:
     """A page in its frame; figures are drawn live where the view holds any."""
-    waiting = len(surveillance.signals(session, only_open=True, scope=person.site_id))
+    waiting = surveillance.count(session, only_open=True, scope=person.site_id)
     role = person.role.value.replace("_", " ")
     shell = Shell(person.full_name, role, _navigation(person, current, waiting))
     return HTMLResponse(render(template, view=view, shell=shell, live=template in DRAWN), status)
@@ -58,6 +59,8 @@ def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
         words.append(("Reports", "/reports"))
     if Permission.AUDIT in GRANTS[person.role]:
         words.append(("Audit", "/audit"))
+    if Permission.ENROL in GRANTS[person.role]:
+        words.append(("Admin", ADMIN))
     return tuple(Link(text, href, href == current) for text, href in words)
 
 

@@ -12,17 +12,20 @@ from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
 from app.central.intake.service import EdgeBalance
 from dashboards import filters
+from dashboards.pages.paging import page_of
 from dashboards.pages.views import Grid, Link, ListView
-from dashboards.wording import count, instant, sentence_case
+from dashboards.wording import count, instant, listed, sentence_case
 
 AUDIT_LINES = 200
+ROWS_A_PAGE = 200
 CASE_PARTS = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
 
 
-def sites_view(session: Session, scope: str | None) -> ListView:
-    """Every site with its edge, its lock and when it was last heard."""
+def sites_view(session: Session, scope: str | None, page: int = 1) -> ListView:
+    """Every site with its edge, its lock and when it was last heard, a page at a time."""
     sites = fleet.sites(session, scope=scope)
-    rows = [row for site in sites for row in _site_rows(site)]
+    paged = page_of(sites, page, ROWS_A_PAGE)
+    rows = [row for site in paged.shown for row in _site_rows(site)]
     grid = Grid(
         "Sites",
         ("Site", "Name", "Device", "Edge", "Lock", "Last heard"),
@@ -30,7 +33,12 @@ def sites_view(session: Session, scope: str | None) -> ListView:
         links=tuple(f"/sites/{row[0]}" for row in rows),
         empty="No site is enrolled yet.",
     )
-    return ListView("Sites", (f"{sentence_case(count(len(sites), 'site'))}.",), (grid,))
+    return ListView(
+        "Sites",
+        (f"{sentence_case(count(len(sites), 'site'))}.",),
+        (grid,),
+        pages=paged.links("site", "/sites"),
+    )
 
 
 def _site_rows(site: SiteView) -> list[tuple[str, ...]]:
@@ -86,13 +94,19 @@ def _device_row(version: DeviceVersionView) -> tuple[str, ...]:
     )
 
 
-def balance_view(session: Session, scope: str | None) -> ListView:
-    """produced = stored + quarantined + still on the edge; received = what became of it."""
+def balance_view(session: Session, scope: str | None, page: int = 1) -> ListView:
+    """produced = stored + quarantined + still on the edge; received = what became of it.
+
+    Balances that do not close come first.
+    """
     balances = intake.balances(session, scope=scope)
+    ordered = sorted(balances, key=lambda b: b.closes and b.cases_close)
+    paged = page_of(ordered, page, ROWS_A_PAGE)
     return ListView(
         "Balance: nothing is missing" if is_closed(balances) else "Balance: something is missing",
         balance_sentences(balances),
-        (_windows(balances), _cases(balances), _reasons(balances)),
+        (_windows(paged.shown), _cases(paged.shown), _reasons(paged.shown)),
+        pages=paged.links("edge", "/balance"),
     )
 
 
@@ -106,7 +120,7 @@ def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
     verdict = (
         "Every balance closes."
         if not open_ones
-        else f"The balance does not close at {', '.join(open_ones)}."
+        else f"The balance does not close at {listed(open_ones, 20)}."
     )
     return (
         f"{sentence_case(count(produced, 'window'))} produced, {stored} stored, "

@@ -41,6 +41,8 @@ from dashboards.pages.views import Link, SignalsView
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 REPORT_DAYS = 28
+SIGNALS_A_PAGE = 50
+PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 Topic = Literal[
     "performance", "subgroups", "prevalence", "annotation", "lock", "timeline", "references"
 ]
@@ -48,10 +50,14 @@ Topic = Literal[
 
 @router.get("/")
 def fleet_home(
-    session: DbSession, person: Viewer, now: Now, device: Annotated[str, Query()] = ""
+    session: DbSession,
+    person: Viewer,
+    now: Now,
+    device: Annotated[str, Query()] = "",
+    number: PageNumber = 1,
 ) -> HTMLResponse:
     """What needs me today."""
-    view = fleet_page.fleet_view(session, device, person.site_id, now)
+    view = fleet_page.fleet_view(session, device, person.site_id, now, number)
     return page(session, person, "/", "fleet.html", view)
 
 
@@ -61,18 +67,29 @@ def signal_list(
     person: Viewer,
     now: Now,
     show: Annotated[str, Query(pattern="^(open|all)$")] = "open",
+    before: Annotated[str | None, Query(pattern=r"^S-[0-9]{4,12}$")] = None,
 ) -> HTMLResponse:
-    """Signals, newest first."""
+    """Signals, newest first; `before`: the last one of the page before."""
     only_open = show == "open"
-    found = surveillance.signals(session, only_open=only_open, scope=person.site_id)
+    found = surveillance.signals(
+        session,
+        only_open=only_open,
+        scope=person.site_id,
+        before=before,
+        limit=SIGNALS_A_PAGE + 1,
+    )
+    rows = found[:SIGNALS_A_PAGE]
+    address = "/signals?" if only_open else "/signals?show=all&"
+    on_record = surveillance.count(session, only_open=only_open, scope=person.site_id)
     view = SignalsView(
         title="Signals",
-        sentence=wording.signals_sentence(len(found), only_open),
+        sentence=wording.signals_sentence(on_record, only_open),
         filters=(
             Link("waiting for a decision", "/signals", only_open),
             Link("all", "/signals?show=all", not only_open),
         ),
-        rows=tuple(queue_row(s, now.date()) for s in found),
+        rows=tuple(queue_row(s, now.date()) for s in rows),
+        older=f"{address}before={rows[-1].id}" if len(found) > len(rows) else "",
     )
     return page(session, person, "/signals", "signals.html", view)
 
@@ -163,9 +180,9 @@ def _sign(
 
 
 @router.get("/sites")
-def site_list(session: DbSession, person: Viewer) -> HTMLResponse:
+def site_list(session: DbSession, person: Viewer, number: PageNumber = 1) -> HTMLResponse:
     """Every site."""
-    view = registers.sites_view(session, person.site_id)
+    view = registers.sites_view(session, person.site_id, number)
     return page(session, person, "/sites", "list.html", view)
 
 
@@ -262,9 +279,9 @@ def device_topic(
 
 
 @router.get("/balance")
-def balance(session: DbSession, person: Viewer) -> HTMLResponse:
+def balance(session: DbSession, person: Viewer, number: PageNumber = 1) -> HTMLResponse:
     """Nothing is missing."""
-    view = registers.balance_view(session, person.site_id)
+    view = registers.balance_view(session, person.site_id, number)
     return page(session, person, "/balance", "list.html", view)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.central.accounts.service import Person
-from app.central.errors import NotFound
 from app.central.events import service as events
 from app.central.events.service import EventView
 from app.central.fleet import service as fleet
@@ -46,9 +45,7 @@ def scanners_view(
     `typed` and `errors` are those of a form that was refused.
     """
     scope = person.site_id
-    site = next((s for s in fleet.sites(session, scope=scope) if s.id == site_id), None)
-    if site is None:
-        raise NotFound(f"no site {site_id[:32]}")
+    site = fleet.site(session, site_id, scope=scope)
     edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
     sentences: tuple[str, ...] = (wording.NO_EDGE,)
     charts: tuple[Chart, ...] = ()

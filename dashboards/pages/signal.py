@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from app.central.alerts import service as alerts
 from app.central.alerts.models import MailState
 from app.central.events import service as events
+from app.central.intake.arrival import evaluation_instant
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import OtherChange, SignalEvidence
-from app.central.surveillance.history import evaluation_instant, history_within
+from app.central.surveillance.history import history_within
 from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal

@@ -8,11 +8,10 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.central.errors import NotFound
 from app.central.events import service as events
 from app.central.events.service import EventView
 from app.central.fleet import service as fleet
-from app.central.fleet.service import DeviceVersionView, EdgeView
+from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
 from app.central.recalibration import watch
 from app.central.recalibration.releases import ReleaseView
@@ -22,7 +21,7 @@ from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import assemble, history_within
+from app.central.surveillance.history import history_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from dashboards import evidence, filters, wording
 from dashboards.charts.spec import Chart, Lane, Mark, Span, Stage, State, TimeLine
@@ -42,26 +41,25 @@ MARKS = {"deterministic": "change", "statistical": "signal"}
 
 def site_view(session: Session, site_id: str, scope: str | None, now: datetime) -> SubjectView:
     """One site: its lock, its data, its charts, its scanners, its signals."""
-    site = next((s for s in fleet.sites(session, scope=scope) if s.id == site_id), None)
-    if site is None:
-        raise NotFound(f"no site {site_id[:32]}")
+    site = fleet.site(session, site_id, scope=scope)
     edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
-    signals = tuple(s for s in surveillance.signals(session) if site_id in s.signal.sites)
+    signals = surveillance.signals(session, scope=site_id)
     charts: tuple[Chart, ...] = ()
     grids: tuple[Grid, ...] = ()
     state = State.NOT_ASSESSABLE
     sentences: tuple[str, ...] = (wording.NO_EDGE,)
     if edge is not None:
-        history = assemble(session, edge.expected_lock, upto=now.date() + timedelta(1)).history
+        upto = now.date() + timedelta(1)
+        history = history_within(session, edge.expected_lock, upto=upto, scope=site_id)
         reference = reference_in_force(session, edge.expected_lock)
         released = watch.stages(session, edge.expected_lock, site_id)
         planned = events.events(session, lock_digest=edge.expected_lock, site_id=site_id)
         happened = Happened(signals, released, planned)
         charts = site_charts(history, site_id, reference, happened, now.date())
         grids = (scanner_grid(history, site_id), _arrivals(session, edge))
-        here = _state_here(session, edge, site_id, signals, now)
+        here = _state_here(session, edge, site, signals, now)
         state = here.standing.state if here else State.NOT_ASSESSABLE
-        sentences = _site_sentences(session, here, edge, scope)
+        sentences = _site_sentences(session, here, edge)
     return SubjectView(
         crumb=f"Site {site.id}",
         title=site.name,
@@ -81,22 +79,27 @@ def site_view(session: Session, site_id: str, scope: str | None, now: datetime) 
 def _state_here(
     session: Session,
     edge: EdgeView,
-    site_id: str,
+    site: SiteView,
     signals: tuple[StoredSignal, ...],
     now: datetime,
 ) -> SiteState | None:
-    standing = stored.fleet_standing(session, edge.expected_lock, now.date())
     open_ones = [s for s in signals if s.is_open]
-    states = site_states(session, standing, open_ones, site_id, now)
+    standing = stored.fleet_standing(
+        session,
+        edge.expected_lock,
+        now.date(),
+        sites=[site],
+        open_signals=open_ones,
+        scope=site.id,
+    )
+    states = site_states([site], standing, open_ones, now)
     return states[0] if states else None
 
 
-def _site_sentences(
-    session: Session, here: SiteState | None, edge: EdgeView, scope: str | None
-) -> tuple[str, ...]:
+def _site_sentences(session: Session, here: SiteState | None, edge: EdgeView) -> tuple[str, ...]:
     if here is None:
         return (wording.NOT_INSTALLED,)
-    mine = [b for b in intake.balances(session, scope=scope) if b.edge_id == edge.id]
+    mine = [b for b in intake.balances(session, scope=edge.site_id) if b.edge_id == edge.id]
     return (
         *wording.fleet_sentences(len(here.signals), [here.standing]),
         *balance_sentences(mine),
@@ -246,10 +249,15 @@ def device_view(
 ) -> SubjectView:
     """One device version: what it is, its lock at every site, its reference, its signals."""
     version = fleet.device_version(session, lock_digest)
-    standing = stored.fleet_standing(session, lock_digest, now.date())
-    signals = surveillance.signals(session, lock_digest=lock_digest, scope=scope)
+    sites = fleet.sites(session, scope=scope)
+    signals = surveillance.signals(
+        session, lock_digest=lock_digest, scope=scope, limit=surveillance.EVERY
+    )
     open_ones = [s for s in signals if s.is_open]
-    states = site_states(session, standing, open_ones, scope, now)
+    standing = stored.fleet_standing(
+        session, lock_digest, now.date(), sites=sites, open_signals=open_ones, scope=scope
+    )
+    states = site_states(sites, standing, open_ones, now)
     words = wording.fleet_sentences(len(open_ones), [s.standing for s in states])
     return SubjectView(
         crumb="Device version",

@@ -129,8 +129,9 @@ def _subject(
     period: tuple[date | None, date | None],
 ) -> Subject:
     version = fleet.device_version(session, lock_digest)
-    windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
-    windows = [w for w in windows if scope in (None, w.site)]
+    upto = now.date() + timedelta(1)
+    mine = None if scope is None else (scope,)
+    windows = arrived_windows(session, lock_digest, upto=upto, sites=mine)
     reference = reference_in_force(session, lock_digest)
     last = period[1] or now.date() - timedelta(1)
     usual = reference.until + timedelta(1) if reference else last - timedelta(27)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import groupby
 
 from app.central.alerts.assessments import Answers
 from dashboards.charts.spec import Chart, State
@@ -38,6 +39,15 @@ class Fact:
     value: str
     is_code: bool = False
     href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where a page of a list stands, and the addresses beside it; "" where there is none."""
+
+    words: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,11 @@ class Strip:
     marks: str
     text: str
 
+    @property
+    def runs(self) -> tuple[tuple[str, bool], ...]:
+        """Stretches of equal marks, and whether each is of missing days."""
+        return tuple(("".join(run), mark == "·") for mark, run in groupby(self.marks))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -84,6 +99,7 @@ class Step:
     text: str
     command: str
     state: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,8 @@ class FleetView:
     strips: tuple[Strip, ...]
     balance: str
     steps: tuple[Step, ...] = ()
+    pages: Pages | None = None  # of the strips
+    queued: str = ""  # that the queue is longer than what is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +251,7 @@ class ListView:
     sentences: tuple[str, ...]
     grids: tuple[Grid, ...]
     links: tuple[Link, ...] = ()
+    pages: Pages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +262,7 @@ class SignalsView:
     sentence: str
     filters: tuple[Link, ...]
     rows: tuple[QueueRow, ...]
+    older: str = ""  # address of the page after this one
 
 
 @dataclass(frozen=True, slots=True)

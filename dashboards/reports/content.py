@@ -10,10 +10,10 @@ from importlib.metadata import version
 
 import numpy as np
 
+from app.central.intake.arrival import EVALUATION_TIME
 from app.central.reports.ports import DriftReport, ReportedSignal
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
-from app.central.surveillance.history import EVALUATION_TIME
 from app.central.surveillance.performance import PerformanceView
 from dashboards import evidence, filters, performance, wording
 from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine

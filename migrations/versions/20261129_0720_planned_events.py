@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0720_planned_events"
-down_revision = "0601_alarm_tests"
+down_revision = "0710_counts"
 branch_labels = None
 depends_on = None
 

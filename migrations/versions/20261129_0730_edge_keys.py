@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0730_edge_keys"
-down_revision = "0720_planned_events"
+down_revision = "0725_one_time_passwords"
 branch_labels = None
 depends_on = None
 

@@ -220,7 +220,7 @@ def test_text_and_graphics_keep_their_contrast_on_white() -> None:
 
 
 def test_funnel_limits_are_the_binomials_own() -> None:
-    one = limits.binomial_limits(0.118, 60)
+    [one] = limits.binomial_limits(0.118, np.array([60]))
 
     low, high = one.outer
     assert (
@@ -233,7 +233,7 @@ def test_funnel_limits_are_the_binomials_own() -> None:
 
 
 def test_funnel_limits_become_the_normal_ones_at_large_n() -> None:
-    one = limits.binomial_limits(0.118, 50_000)
+    [one] = limits.binomial_limits(0.118, np.array([50_000]))
 
     se = float(np.sqrt(0.118 * 0.882 / 50_000))
     assert one.inner[1] - 0.118 == pytest.approx(1.96 * se, rel=0.02)
@@ -243,12 +243,13 @@ def test_funnel_limits_become_the_normal_ones_at_large_n() -> None:
 @pytest.mark.parametrize(("rate", "largest"), [(0.0, 100), (1.0, 100), (0.1, 0)])
 def test_a_rate_without_variation_has_no_funnel(rate: float, largest: int) -> None:
     assert limits.funnel_limits(rate, largest) == ()
-    assert limits.is_outside(rate, 1, largest) is False
+    assert not limits.are_outside(rate, np.array([1]), np.array([largest])).any()
 
 
 def test_a_site_far_off_is_outside_and_one_at_the_rate_is_not() -> None:
-    assert limits.is_outside(0.1, 40, 100)
-    assert not limits.is_outside(0.1, 10, 100)
+    found = limits.are_outside(0.1, np.array([40, 10, 0]), np.array([100, 100, 0]))
+
+    assert found.tolist() == [True, False, False]
 
 
 def test_labels_at_the_right_end_never_overlap() -> None:

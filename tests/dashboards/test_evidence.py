@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dashboards import evidence
-from dashboards.charts.spec import Reading, Stage
+from dashboards.charts.spec import Reading, Span, Stage
 from dashboards.charts.svg import svg
 from dashboards.evidence import Period, Scope
 from tests.dashboards.history_example import CHANGE, FIRST, UNTIL, UPTO, history
@@ -149,8 +149,10 @@ def test_no_distribution_is_drawn_of_what_windows_hold_only_as_means(
     assert evidence.comparison(past, "embedding_0", ("H01",), PERIOD, CHANGE) is None
 
 
-def test_the_funnel_marks_the_site_that_flags_more(past: evidence.History) -> None:
-    chart = evidence.funnel(past, PERIOD, 15, {"H02": "Second hospital"})
+def test_the_funnel_marks_the_site_that_flags_more() -> None:
+    rates = [evidence.SiteRate("H01", 40, 400), evidence.SiteRate("Second hospital", 90, 400)]
+
+    chart = evidence.funnel_of(rates, 0.1, Span(FIRST, UPTO), "the fleet's reference rate")
 
     assert chart is not None
     assert [(p.name, p.outside) for p in chart.points] == [
@@ -159,8 +161,10 @@ def test_the_funnel_marks_the_site_that_flags_more(past: evidence.History) -> No
     ]
 
 
-def test_a_funnel_needs_cases(past: evidence.History) -> None:
-    assert evidence.funnel(past, Period(FIRST, UPTO), 30, {}) is None
+def test_a_funnel_needs_cases() -> None:
+    rates = [evidence.SiteRate("H01", 0, 0)]
+
+    assert evidence.funnel_of(rates, 0.1, Span(FIRST, UPTO), "the fleet's") is None
 
 
 def test_the_path_is_drawn_with_its_crossing() -> None:

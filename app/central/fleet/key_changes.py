@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated
 from app.central.fleet import repository
-from app.central.fleet.models import OPEN_KEYS, Edge, EdgeCursor, EdgeState, KeyChange, KeyState
+from app.central.fleet.models import OPEN_KEYS, Edge, EdgeState, KeyChange, KeyState
 from app.central.fleet.service import get_edge, key_fingerprint
 from app.contracts.exchange import (
     KEY_DOMAIN,
@@ -128,8 +128,7 @@ def _check_state(edge: Edge) -> None:
 
 def _check_place(session: Session, edge: Edge, last: tuple[int, int]) -> None:
     """What has arrived was signed by the present key, and must stay verifiable."""
-    ends = [(c.epoch, (c.seen[-1].upper or 1) - 1) for c in _begun(session, edge)]
-    newest = max([edge.ring.switched_after, *ends])
+    newest = max(edge.ring.switched_after, repository.newest_arrived(session, edge.id))
     if last < newest:
         raise NotAllowed(
             f"a switch after window {newest[1]} of epoch {newest[0]} or later expected, "
@@ -137,10 +136,6 @@ def _check_place(session: Session, edge: Edge, last: tuple[int, int]) -> None:
         )
     if last[0] > edge.epoch:
         raise NotAllowed(f"epoch {edge.epoch} at most expected, got {last[0]}")
-
-
-def _begun(session: Session, edge: Edge) -> list[EdgeCursor]:
-    return [c for c in repository.cursors(session, edge.id) if c.seen]
 
 
 def _receipt(change: KeyChange, key: SigningKey) -> bytes:

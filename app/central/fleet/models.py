@@ -184,6 +184,9 @@ class EdgeCursor(Base):
     balance_sequence: Mapped[int] = mapped_column(
         BigInteger, comment="Sequence of the window that carried the balance"
     )
+    cases_end: Mapped[datetime | None] = mapped_column(
+        comment="End of the newest stored window of cases; null: none yet"
+    )
 
 
 class RequestNonce(Base):

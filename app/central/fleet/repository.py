@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Text, any_, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, Range, insert
 from sqlalchemy.orm import Session
 
 from app.central.fleet.models import (
@@ -32,14 +35,21 @@ def device_versions(session: Session, *, limit: int = 200) -> Sequence[DeviceVer
     return session.scalars(select(DeviceVersion).order_by(*order).limit(limit)).all()
 
 
+def version_names(session: Session) -> dict[str, tuple[str, str]]:
+    """Device and version of every lock digest, without the manifests."""
+    query = select(DeviceVersion.lock_digest, DeviceVersion.device, DeviceVersion.version)
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
 def find_site(session: Session, site_id: str) -> Site | None:
     """The site of that short name."""
     return session.get(Site, site_id)
 
 
-def sites(session: Session, *, limit: int = 2000) -> Sequence[Site]:
-    """Every site, by short name."""
-    return session.scalars(select(Site).order_by(Site.id).limit(limit)).all()
+def sites(session: Session, *, site_id: str | None = None, limit: int = 2000) -> Sequence[Site]:
+    """Every site, or the one of that short name, by short name."""
+    query = select(Site).order_by(Site.id).limit(limit)
+    return session.scalars(query if site_id is None else query.where(Site.id == site_id)).all()
 
 
 def find_edge(session: Session, edge_id: str, *, lock: bool = False) -> Edge | None:
@@ -88,15 +98,63 @@ def key_rings(session: Session) -> dict[str, KeyRing]:
     return {edge_id: KeyRing.of(key, retired) for edge_id, key, retired in session.execute(query)}
 
 
+def edge_ids(session: Session, sites: Sequence[str]) -> Sequence[str]:
+    """Every edge that these sites have, or had."""
+    return session.scalars(select(Edge.id).where(Edge.site_id == among(sites))).all()
+
+
+def count_edges(session: Session) -> dict[str, int]:
+    """How many edges are to run each device version."""
+    query = select(Edge.lock_digest, func.count()).group_by(Edge.lock_digest)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
     """The enrolment code, locked: two keys cannot redeem it at once."""
     return session.get(EnrolmentCode, code_hash, with_for_update=True)
 
 
-def cursors(session: Session, edge_id: str) -> Sequence[EdgeCursor]:
-    """Every epoch's cursor, oldest first."""
-    query = select(EdgeCursor).where(EdgeCursor.edge_id == edge_id).order_by(EdgeCursor.epoch)
-    return session.scalars(query).all()
+def waiting_codes(session: Session, now: datetime) -> Sequence[EnrolmentCode]:
+    """Codes that nobody has redeemed and that still hold, the next to expire first."""
+    query = select(EnrolmentCode).where(
+        EnrolmentCode.edge_id.is_(None), EnrolmentCode.expires_at > now
+    )
+    order = EnrolmentCode.expires_at, EnrolmentCode.code_hash
+    return session.scalars(query.order_by(*order).limit(500)).all()
+
+
+def among(names: Sequence[str]) -> ColumnElement[Any]:
+    """For `column == among(names)`: one parameter, however many names."""
+    return any_(bindparam(None, list(names), type_=ARRAY(Text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where an epoch of an edge stands, as `EdgeCursor` describes it."""
+
+    edge_id: str
+    seen: list[Range[int]]
+    produced: int
+    balance: dict[str, int]
+    cases_end: datetime | None
+
+
+def cursors(session: Session, edge_ids: Sequence[str]) -> list[Cursor]:
+    """The cursors of these edges, of each edge the oldest epoch first."""
+    c = EdgeCursor
+    query = select(c.edge_id, c.seen, c.produced, c.balance, c.cases_end)
+    query = query.where(c.edge_id == among(edge_ids)).order_by(c.edge_id, c.epoch)
+    return [Cursor(*row) for row in session.execute(query)]
+
+
+def newest_arrived(session: Session, edge_id: str) -> tuple[int, int]:
+    """The highest epoch and sequence that arrived from an edge; zeros before the first window."""
+    c = EdgeCursor
+    query = select(c.epoch, func.upper(c.seen) - 1).where(
+        c.edge_id == edge_id, ~func.isempty(c.seen)
+    )
+    found = session.execute(query.order_by(c.epoch.desc()).limit(1)).first()
+    return (found[0], found[1]) if found else (0, 0)
 
 
 def use_nonce(session: Session, nonce: RequestNonce) -> bool:

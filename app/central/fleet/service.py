@@ -279,12 +279,15 @@ def act(
 ) -> Edge:
     """Approve, suspend, resume, revoke or retire an edge.
 
-    Approval names the fingerprint that the person has compared with the hospital's.
+    Approval names the fingerprint that the person has compared with the hospital's; everything
+    else gives its reason.
     """
     edge = get_edge(session, edge_id, lock=True)
     new_state = EDGE_TRANSITIONS.get((edge.state, action))
     if new_state is None:
         raise NotAllowed(f"{action.value}: edge {edge_id} is {edge.state.value}")
+    if action is not EdgeAction.APPROVE and not reason.strip():
+        raise Unusable(f"reason: needed to {action.value} an edge")
     if action is EdgeAction.APPROVE:
         if seen_fingerprint != fingerprint(edge):
             raise NotAllowed("the fingerprint given is not that of the key that was presented")
@@ -356,38 +359,49 @@ def printable(text: str, longest: int = 64) -> str:
 
 def device_versions(session: Session) -> tuple[DeviceVersionView, ...]:
     """Every registered version."""
-    return tuple(_version_view(session, v) for v in repository.device_versions(session))
+    edges = repository.count_edges(session)
+    found = repository.device_versions(session)
+    return tuple(_version_view(v, edges.get(v.lock_digest, 0)) for v in found)
 
 
 def device_version(session: Session, lock_digest: str) -> DeviceVersionView:
     """One registered version."""
-    return _version_view(session, get_device_version(session, lock_digest))
+    edges = repository.count_edges(session)
+    return _version_view(get_device_version(session, lock_digest), edges.get(lock_digest, 0))
 
 
 def sites(session: Session, *, scope: str | None = None) -> tuple[SiteView, ...]:
     """Sites with their edges; only `scope` where a person is bound to one site."""
-    names = {s.id: s for s in repository.sites(session) if scope in (None, s.id)}
+    known = repository.sites(session, site_id=scope)
+    views: dict[str, list[EdgeView]] = {s.id: [] for s in known}
+    names = {s.id: s for s in known}
+    versions = repository.version_names(session)
     wishes = {c.edge_id: c for c in repository.key_changes(session, None, OPEN_KEYS)}
-    views = [
-        _edge_view(session, e, names[e.site_id], wishes.get(e.id))
-        for e in repository.edges(session)
-        if e.site_id in names
-    ]
-    return tuple(
-        SiteView(s.id, s.name, s.timezone, tuple(v for v in views if v.site_id == s.id))
-        for s in names.values()
-    )
+    for e in repository.edges(session, site_id=scope):
+        if e.site_id in names:  # there is a limit to both lists
+            version, wish = versions[e.lock_digest], wishes.get(e.id)
+            views[e.site_id].append(_edge_view(e, names[e.site_id], version, wish))
+    return tuple(SiteView(s.id, s.name, s.timezone, tuple(views[s.id])) for s in known)
+
+
+def site(session: Session, site_id: str, *, scope: str | None = None) -> SiteView:
+    """One site with its edges; `NotFound` also where a person is bound to another."""
+    if scope not in (None, site_id) or not (found := sites(session, scope=site_id)):
+        raise NotFound(f"no site {site_id[:32]}")
+    return found[0]
 
 
 def edge_view(session: Session, edge_id: str) -> EdgeView:
     """One edge."""
     edge = get_edge(session, edge_id)
+    version = get_device_version(session, edge.lock_digest)
+    names = version.device, version.version
     wishes = repository.key_changes(session, edge_id, OPEN_KEYS)
-    site = session.get_one(Site, edge.site_id)
-    return _edge_view(session, edge, site, wishes[0] if wishes else None)
+    wish = wishes[0] if wishes else None
+    return _edge_view(edge, session.get_one(Site, edge.site_id), names, wish)
 
 
-def _version_view(session: Session, version: DeviceVersion) -> DeviceVersionView:
+def _version_view(version: DeviceVersion, edges: int) -> DeviceVersionView:
     manifest = manifest_of(version)
     point = manifest.default_operating_point
     thresholds = [o.thresholds for o in manifest.operating_points if o.id == point]
@@ -403,12 +417,13 @@ def _version_view(session: Session, version: DeviceVersion) -> DeviceVersionView
         point,
         thresholds[0][0].value if thresholds and thresholds[0] else None,
         version.registered_at,
-        len(repository.edges(session, lock_digest=version.lock_digest)),
+        edges,
     )
 
 
-def _edge_view(session: Session, edge: Edge, site: Site, wish: KeyChange | None) -> EdgeView:
-    version = get_device_version(session, edge.lock_digest)
+def _edge_view(
+    edge: Edge, site: Site, version: tuple[str, str], wish: KeyChange | None
+) -> EdgeView:
     return EdgeView(
         edge.id,
         edge.site_id,
@@ -416,8 +431,7 @@ def _edge_view(session: Session, edge: Edge, site: Site, wish: KeyChange | None)
         edge.state,
         fingerprint(edge),
         edge.agent_version,
-        version.device,
-        version.version,
+        *version,
         edge.lock_digest,
         edge.reported_lock,
         edge.lock_state,

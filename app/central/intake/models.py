@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Index, LargeBinary
+from sqlalchemy import BigInteger, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.central.database import Base
@@ -38,6 +38,14 @@ class Arrival(Base):
     """One line per window that arrived: the ledger behind duplicates, receipts and balances."""
 
     __tablename__ = "arrival"
+    __table_args__ = (
+        Index(
+            "ix_arrival_quarantined",
+            "edge_id",
+            "reason",
+            postgresql_where=text("outcome = 'quarantined'"),
+        ),
+    )
 
     edge_id: Mapped[str] = mapped_column(primary_key=True, comment="The edge")
     epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, comment="Its epoch")
@@ -75,6 +83,25 @@ class StoredWindow(Base):
     closed_at: Mapped[datetime] = mapped_column(comment="When the edge closed it")
     received_at: Mapped[datetime] = mapped_column(comment="When it arrived")
     raw: Mapped[bytes] = mapped_column(LargeBinary, comment="Exact bytes, signature included")
+
+
+class CaseCount(Base):
+    """Cases of an edge by the days of acquisition and the day of arrival: what pages read
+    instead of windows. Nothing here that `stored_window` does not say."""
+
+    __tablename__ = "case_count"
+    __table_args__ = (Index("ix_case_count_lock_digest_start", "lock_digest", "start"),)
+
+    edge_id: Mapped[str] = mapped_column(primary_key=True, comment="The edge")
+    start: Mapped[date] = mapped_column(primary_key=True, comment="First day of acquisition")
+    end: Mapped[date] = mapped_column(primary_key=True, comment="The day after the last")
+    lock_digest: Mapped[str] = mapped_column(primary_key=True, comment="Device version")
+    arrival: Mapped[date] = mapped_column(
+        primary_key=True, comment="Day of the first evaluation that sees the windows"
+    )
+    site_id: Mapped[str] = mapped_column(primary_key=True, comment="Site of the edge at that time")
+    analysed: Mapped[int] = mapped_column(BigInteger, comment="Cases analysed")
+    flagged: Mapped[int] = mapped_column(BigInteger, comment="Cases flagged among them")
 
 
 class QuarantinedContent(Base):

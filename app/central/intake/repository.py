@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select, text, tuple_
+from sqlalchemy import ColumnElement, DateTime, Row, bindparam, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB, Range, insert
 from sqlalchemy.orm import Session
 
 from app.central.audit.repository import NEWEST_HASH
 from app.central.fleet.models import EdgeCursor
+from app.central.fleet.repository import among
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
 from app.central.recalibration.repository import NEWEST_POINT
 
@@ -41,7 +42,8 @@ _MOVED = """
         seen = seen + int8multirange(int8range(:sequence, CAST(:sequence AS bigint) + 1)),
         produced = greatest(produced, :produced),
         balance = CASE WHEN balance_sequence < :balance_sequence THEN :balance ELSE balance END,
-        balance_sequence = greatest(balance_sequence, :balance_sequence)
+        balance_sequence = greatest(balance_sequence, :balance_sequence),
+        cases_end = greatest(cases_end, :cases_end)
     WHERE edge_id = :edge_id AND epoch = :epoch
 """
 _STORED = """
@@ -50,9 +52,22 @@ _STORED = """
     VALUES (:edge_id, :start, :epoch, :sequence, :end, :stream, :revision, :site_id,
             :lock_digest, :digest, :cases, :closed_at, :received_at, :raw)
 """
+_COUNTED = """
+    INSERT INTO case_count (edge_id, start, "end", lock_digest, arrival, site_id,
+                            analysed, flagged)
+    SELECT :edge_id, of.start, of."end", :lock_digest, :arrival, :site_id, of.analysed, of.flagged
+    FROM unnest(CAST(:starts AS date[]), CAST(:ends AS date[]), CAST(:analysed AS bigint[]),
+                CAST(:flagged AS bigint[])) AS of (start, "end", analysed, flagged)
+    ON CONFLICT (edge_id, start, "end", lock_digest, arrival, site_id) DO UPDATE SET
+        analysed = case_count.analysed + excluded.analysed,
+        flagged = case_count.flagged + excluded.flagged
+"""
 BALANCE = bindparam("balance", type_=JSONB)
-ARRIVE = text(f"WITH arrived AS ({_ARRIVED}) {_MOVED}").bindparams(BALANCE)
-STORE = text(f"WITH arrived AS ({_ARRIVED}), moved AS ({_MOVED}) {_STORED}").bindparams(BALANCE)
+CASES_END = bindparam("cases_end", type_=DateTime(timezone=True))
+ARRIVE = text(f"WITH arrived AS ({_ARRIVED}) {_MOVED}").bindparams(BALANCE, CASES_END)
+STORE = text(
+    f"WITH arrived AS ({_ARRIVED}), moved AS ({_MOVED}), counted AS ({_COUNTED}) {_STORED}"
+).bindparams(BALANCE, CASES_END)
 POSITION = select(
     select(EdgeCursor.seen)
     .where(EdgeCursor.edge_id == bindparam("edge_id"), EdgeCursor.epoch == bindparam("epoch"))
@@ -86,11 +101,11 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How many windows of an edge and epoch became what."""
+class Reasoned:
+    """How many windows of an edge were not accepted for a reason."""
 
-    epoch: int
-    outcome: Outcome
+    edge_id: str
+    reason: str
     windows: int
 
 
@@ -149,40 +164,29 @@ def keep_aside(session: Session, content: QuarantinedContent) -> None:
     )
 
 
-def tallies(session: Session, edge_id: str) -> list[Tally]:
-    """Arrivals of an edge by epoch and outcome."""
+def quarantined(session: Session, edge_ids: Sequence[str]) -> list[Reasoned]:
+    """Why windows of these edges are in quarantine, counted."""
     query = (
-        select(Arrival.epoch, Arrival.outcome, func.count())
-        .where(Arrival.edge_id == edge_id)
-        .group_by(Arrival.epoch, Arrival.outcome)
+        select(Arrival.edge_id, Arrival.reason, func.count())
+        .where(Arrival.edge_id == among(edge_ids), Arrival.outcome == Outcome.QUARANTINED)
+        .group_by(Arrival.edge_id, Arrival.reason)
     )
-    return [Tally(*row) for row in session.execute(query)]
+    return [Reasoned(*row) for row in session.execute(query)]
 
 
-def reasons(session: Session, edge_id: str) -> dict[str, int]:
-    """Why windows of an edge are in quarantine, counted."""
+def refused(session: Session, edge_ids: Sequence[str]) -> list[Reasoned]:
+    """Refused contents of these edges by reason."""
     query = (
-        select(Arrival.reason, func.count())
-        .where(Arrival.edge_id == edge_id, Arrival.outcome == Outcome.QUARANTINED)
-        .group_by(Arrival.reason)
+        select(QuarantinedContent.edge_id, QuarantinedContent.reason, func.count())
+        .where(QuarantinedContent.edge_id == among(edge_ids))
+        .group_by(QuarantinedContent.edge_id, QuarantinedContent.reason)
     )
-    return {row[0]: row[1] for row in session.execute(query)}
-
-
-def refused(session: Session, edge_id: str) -> dict[str, int]:
-    """Refused contents of an edge by reason."""
-    query = (
-        select(QuarantinedContent.reason, func.count())
-        .where(QuarantinedContent.edge_id == edge_id)
-        .group_by(QuarantinedContent.reason)
-    )
-    return {row[0]: row[1] for row in session.execute(query)}
+    return [Reasoned(*row) for row in session.execute(query)]
 
 
 def last_window(session: Session, edge_id: str) -> datetime | None:
     """Day up to which the edge has sent cases: the end of the newest stored window of cases."""
-    w = StoredWindow
-    query = select(func.max(w.end)).where(w.edge_id == edge_id, w.stream == "cases")
+    query = select(func.max(EdgeCursor.cases_end)).where(EdgeCursor.edge_id == edge_id)
     return session.scalar(query)
 
 
@@ -211,22 +215,46 @@ WindowKey = Row[str, int, int, str, str, str, datetime]
 
 
 def window_index(
-    session: Session, lock_digest: str, *, arrived_before: datetime
+    session: Session,
+    lock_digest: str,
+    *,
+    arrived_before: datetime,
+    edge_ids: Sequence[str] | None = None,
 ) -> Sequence[WindowKey]:
-    """Edge, epoch, sequence, digest, site, stream and arrival of every window of a version."""
+    """Edge, epoch, sequence, digest, site, stream and arrival of every window of a version.
+
+    Of these edges alone, where any are named.
+    """
     w = StoredWindow
     query = (
         select(w.edge_id, w.epoch, w.sequence, w.digest, w.site_id, w.stream, w.received_at)
         .where(w.lock_digest == lock_digest, w.received_at < arrived_before)
         .order_by(w.edge_id, w.epoch, w.sequence)
     )
+    if edge_ids is not None:
+        query = query.where(w.edge_id.in_(edge_ids))
     return session.execute(query).all()
 
 
-def raw_windows(session: Session, lock_digest: str, digests: Sequence[str]) -> dict[str, bytes]:
+def windows_of(
+    session: Session, edge_id: str
+) -> Iterator[Row[int, int, str, str, datetime, bytes]]:
+    """Epoch, sequence, device version, site, arrival and exact bytes of an edge's windows."""
+    w = StoredWindow
+    columns = w.epoch, w.sequence, w.lock_digest, w.site_id, w.received_at, w.raw
+    query = select(*columns).where(w.edge_id == edge_id)
+    yield from session.execute(query.execution_options(yield_per=500))
+
+
+def raw_windows(
+    session: Session, lock_digest: str, wanted: Sequence[WindowKey]
+) -> dict[str, bytes]:
     """Exact bytes by window digest."""
-    query = select(StoredWindow.digest, StoredWindow.raw).where(
-        StoredWindow.lock_digest == lock_digest, StoredWindow.digest.in_(digests)
+    w = StoredWindow
+    query = select(w.digest, w.raw).where(
+        w.lock_digest == lock_digest,
+        w.edge_id.in_({k.edge_id for k in wanted}),
+        w.digest.in_([k.digest for k in wanted]),
     )
     return {row[0]: row[1] for row in session.execute(query)}
 

@@ -21,16 +21,18 @@ from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
-from app.central.fleet.models import Edge, EdgeCursor, EdgeState
+from app.central.fleet.models import Edge, EdgeState
+from app.central.fleet.repository import Cursor
 from app.central.intake import repository
+from app.central.intake.arrival import arrival_day
+from app.central.intake.counting import counted
 from app.central.intake.models import Outcome, QuarantinedContent, Reason
 from app.central.intake.plausibility import Finding, implausible
-from app.central.intake.repository import Standing
+from app.central.intake.repository import Reasoned, Standing
 from app.contracts.exchange import RECEIPT_TYPE, Receipt, WindowReceipt
 from app.contracts.signing import SigningKey, seal, sha256
 from app.contracts.window import BALANCE, Header, Window, decode, read_header
 from app.errors import AppError, ContractError, SignatureRefused
-from monitors.schema import TALLIES
 
 log = structlog.get_logger()
 LARGEST = 1 << 62  # sequence numbers and the like must fit a signed 64-bit column
@@ -191,8 +193,9 @@ def _judge(
 def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) -> dict[str, Any]:
     """All that is written about a window: that it arrived, what it is, and the cursor's part."""
     header = window.header
-    strata = window.tables.get("strata")
     balance = _believed_balance(window, finding)
+    counts = [] if finding else counted(window)
+    is_cases = finding is None and header.stream == "cases"
     return {
         "edge_id": edge.id,
         "epoch": header.epoch,
@@ -208,12 +211,18 @@ def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) 
         "revision": header.revision,
         "site_id": edge.site_id,
         "lock_digest": header.lock_digest,
-        "cases": int(strata.values[:, : len(TALLIES)][:, 0].sum()) if strata else 0,
+        "cases": sum(c.analysed for c in counts),
         "closed_at": header.closed_at,
         "raw": window.raw,
         "produced": max(header.sequence, balance.get("windows_produced", 0)),
         "balance": balance,
         "balance_sequence": header.sequence if balance else 0,
+        "cases_end": header.end if is_cases else None,
+        "arrival": arrival_day(now),
+        "starts": [c.start for c in counts],
+        "ends": [c.end for c in counts],
+        "analysed": [c.analysed for c in counts],
+        "flagged": [c.flagged for c in counts],
     }
 
 
@@ -313,36 +322,61 @@ def cursor_position(seen: Sequence[Range[int]]) -> tuple[int, tuple[tuple[int, i
 
 def balance(session: Session, edge: Edge) -> EdgeBalance:
     """The balance of an edge over all its epochs."""
-    cursors = fleet_repository.cursors(session, edge.id)
-    counts = dict.fromkeys(Outcome, 0)
-    for tally in repository.tallies(session, edge.id):
-        counts[tally.outcome] += tally.windows
+    return _balances(session, [edge])[0]
+
+
+def _balances(session: Session, edges: Sequence[Edge]) -> tuple[EdgeBalance, ...]:
+    """What has arrived is what the cursors have seen: `counting.recount` holds them to that."""
+    ids = [e.id for e in edges]
+    cursors: dict[str, list[Cursor]] = {i: [] for i in ids}
+    for cursor in fleet_repository.cursors(session, ids):
+        cursors[cursor.edge_id].append(cursor)
+    aside = _by_edge(repository.quarantined(session, ids))
+    refused = _by_edge(repository.refused(session, ids))
+    return tuple(
+        _balance(e, cursors[e.id], aside.get(e.id, {}), refused.get(e.id, {})) for e in edges
+    )
+
+
+def _by_edge(found: Sequence[Reasoned]) -> dict[str, dict[str, int]]:
+    by_edge: dict[str, dict[str, int]] = {}
+    for one in found:
+        by_edge.setdefault(one.edge_id, {})[one.reason] = one.windows
+    return by_edge
+
+
+def _balance(
+    edge: Edge, cursors: Sequence[Cursor], aside: dict[str, int], refused: dict[str, int]
+) -> EdgeBalance:
     produced = sum(c.produced for c in cursors)
-    gaps = [gap for c in cursors for gap in cursor_position(c.seen)[1]]
+    arrived = sum((r.upper or 0) - (r.lower or 0) for c in cursors for r in c.seen)
+    quarantined = sum(aside.values())
     return EdgeBalance(
         edge_id=edge.id,
         site_id=edge.site_id,
         produced=produced,
-        stored=counts[Outcome.STORED],
-        quarantined=counts[Outcome.QUARANTINED],
-        on_edge=produced - sum(counts.values()),
-        gaps=tuple(gaps),
-        quarantined_by_reason=repository.reasons(session, edge.id),
-        refused_by_reason=repository.refused(session, edge.id),
+        stored=arrived - quarantined,
+        quarantined=quarantined,
+        on_edge=produced - arrived,
+        gaps=tuple(gap for c in cursors for gap in cursor_position(c.seen)[1]),
+        quarantined_by_reason=aside,
+        refused_by_reason=refused,
         cases=_cases(cursors),
-        last_window_end=repository.last_window(session, edge.id),
+        last_window_end=max((c.cases_end for c in cursors if c.cases_end), default=None),
     )
 
 
-def _cases(cursors: Sequence[EdgeCursor]) -> dict[str, int]:
+def _cases(cursors: Sequence[Cursor]) -> dict[str, int]:
     """The newest word of every epoch, added; each epoch counts from nothing."""
     words = [c.balance for c in cursors if c.balance]
+    if len(words) == 1:
+        return {name: int(words[0][name]) for name in BALANCE}
     return {name: sum(int(w[name]) for w in words) for name in BALANCE} if words else {}
 
 
 def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance, ...]:
     """The balance of every edge."""
-    return tuple(balance(session, e) for e in fleet_repository.edges(session, site_id=scope))
+    return _balances(session, fleet_repository.edges(session, site_id=scope))
 
 
 def arrivals(

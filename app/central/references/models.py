@@ -41,7 +41,7 @@ class Reference(Base):
     plan_digest: Mapped[str] = mapped_column(comment="Plan it was built with")
     state: Mapped[ReferenceState] = mapped_column(comment="candidate, approved or superseded")
     frozen: Mapped[bytes] = mapped_column(
-        LargeBinary, comment="Canonical JSON naming every window it consists of"
+        LargeBinary, deferred=True, comment="Canonical JSON naming every window it consists of"
     )
     digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the frozen bytes")
     summary: Mapped[dict[str, Any]] = mapped_column(comment="What it contains, for display")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -21,6 +22,13 @@ def in_force(session: Session, lock_digest: str, *, lock: bool = False) -> Refer
         Reference.lock_digest == lock_digest, Reference.state == ReferenceState.APPROVED
     )
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def approved(session: Session) -> dict[str, date]:
+    """Last day of the reference in force of every device version that has one."""
+    query = select(Reference.lock_digest, Reference.until)
+    found = session.execute(query.where(Reference.state == ReferenceState.APPROVED))
+    return {row[0]: row[1] for row in found}
 
 
 def references(

@@ -121,6 +121,11 @@ def views(session: Session, *, lock_digest: str | None = None) -> tuple[Referenc
     return tuple(view(session, reference) for reference in found)
 
 
+def approved(session: Session) -> dict[str, date]:
+    """Last day of the reference in force, by device version."""
+    return repository.approved(session)
+
+
 def seen_from(view: ReferenceView, scope: str | None) -> ReferenceView:
     """The same without what is said of other sites than `scope`, where a person is bound to one."""
     if scope is None:

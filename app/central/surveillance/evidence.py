@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from app.central.events import service as events
 from app.central.fleet import service as fleet
+from app.central.fleet.service import SiteView
+from app.central.intake import case_counts
+from app.central.intake.case_counts import SiteCount
 from app.central.plain import Number
 from app.central.references import repository as references_repository
 from app.central.surveillance import repository, service
-from app.central.surveillance.history import assemble
-from app.central.surveillance.results import TraceView
+from app.central.surveillance.history import history_at
+from app.central.surveillance.results import BLOCKS, TraceView
 from app.central.surveillance.service import SignalView
 from monitors.observations import History, Stratum
 from monitors.schema import IntArray, Schema
@@ -145,7 +150,7 @@ def signal_evidence(
     evaluated = service.evaluation(session, view.evaluation)
     reference = references_repository.find_reference(session, evaluated.reference_id)
     assert reference is not None
-    history = assemble(session, view.lock_digest, upto=evaluated.upto).history
+    history = history_at(session, view.lock_digest, upto=evaluated.upto, sites=view.signal.sites)
     since = view.signal.change_date or view.signal.date
     scoped = _scoped(history, view)
     before = scoped & (history.cases.end <= reference.until.toordinal() + 1)
@@ -171,23 +176,45 @@ def signal_evidence(
     )
 
 
-def fleet_standing(session: Session, lock_digest: str, today: date) -> FleetStanding:
-    """How every site of a device version stands."""
+def fleet_standing(
+    session: Session,
+    lock_digest: str,
+    today: date,
+    *,
+    sites: Sequence[SiteView] | None = None,
+    open_signals: Sequence[SignalView] | None = None,
+    scope: str | None = None,
+) -> FleetStanding:
+    """How every site of a device version stands; what the caller has read is not read again."""
     since = today - timedelta(days=RECENT_DAYS)
-    evaluated = service.last_evaluation(session, lock_digest)
-    history = assemble(session, lock_digest, upto=today + timedelta(days=1)).history
-    open_signals = service.signals(session, only_open=True, lock_digest=lock_digest)
-    traces = evaluated.evidence.traces if evaluated else ()
-    sites = [s for s in fleet.sites(session) if _runs(s, lock_digest)]
+    evaluated = repository.last_evaluation(session, lock_digest)
+    counts = case_counts.received(
+        session, lock_digest, since=since, upto=today + timedelta(days=1), scope=scope
+    )
+    if sites is None:
+        sites = fleet.sites(session, scope=scope)
+    if open_signals is None:
+        open_signals = service.signals(session, only_open=True, scope=scope, limit=service.EVERY)
+    found = evaluated.standing if evaluated else {}
+    mine = _signals_by_site(s for s in open_signals if s.lock_digest == lock_digest)
     return FleetStanding(
         lock_digest=lock_digest,
         since=since,
         upto=today,
         evaluated_upto=evaluated.upto if evaluated else None,
-        promised=evaluated.evidence.promised if evaluated else None,
+        promised=evaluated.promised if evaluated else None,
         reference_id=evaluated.reference_id if evaluated else None,
-        assessability=evaluated.evidence.assessability if evaluated else {},
-        sites=tuple(_standing(s, history, since, traces, open_signals) for s in sites),
+        assessability=found.get("assessability", {}),
+        sites=tuple(
+            _standing(
+                site,
+                counts.get(site.id, case_counts.NOTHING),
+                found.get("blocks", {}).get(site.id, {}),
+                mine.get(site.id, ()),
+            )
+            for site in sites
+            if _runs(site, lock_digest)
+        ),
     )
 
 
@@ -195,7 +222,8 @@ def site_series(
     session: Session, lock_digest: str, site_id: str, today: date
 ) -> tuple[WeeklySeries, ...]:
     """Weekly means of a site's characteristics; the centre is that of the reference in force."""
-    history = assemble(session, lock_digest, upto=today + timedelta(days=1)).history
+    upto = today + timedelta(days=1)
+    history = history_at(session, lock_digest, upto=upto, sites=(site_id,))
     reference = references_repository.in_force(session, lock_digest)
     mine = _at(history, lambda s: s.site == site_id)
     end = reference.until.toordinal() + 1 if reference else None
@@ -351,49 +379,42 @@ def _planned(
     ]
 
 
-def _runs(site: fleet.SiteView, lock_digest: str) -> bool:
+def _runs(site: SiteView, lock_digest: str) -> bool:
     return any(e.expected_lock == lock_digest for e in site.edges)
 
 
+def _signals_by_site(signals: Iterable[SignalView]) -> dict[str, list[SignalView]]:
+    by_site: dict[str, list[SignalView]] = {}
+    for one in signals:
+        for site in one.signal.sites:
+            by_site.setdefault(site, []).append(one)
+    return by_site
+
+
 def _standing(
-    site: fleet.SiteView,
-    history: History,
-    since: date,
-    traces: tuple[TraceView, ...],
-    open_signals: tuple[SignalView, ...],
+    site: SiteView, count: SiteCount, words: Mapping[str, str], mine: Sequence[SignalView]
 ) -> SiteStanding:
-    recent = _at(history, lambda s: s.site == site.id) & (history.cases.start >= since.toordinal())
-    tally = tallies(history.schema, history.cases.rows[recent])
-    spans = zip(history.cases.start[recent], history.cases.end[recent], strict=True)
-    days = {date.fromordinal(d) for start, end in spans for d in range(int(start), int(end))}
-    mine = [s.id for s in open_signals if site.id in s.signal.sites]
+    raised = {s.signal.stream.split(":")[0] for s in mine}
     return SiteStanding(
         site_id=site.id,
         name=site.name,
-        blocks=_blocks(site.id, traces, open_signals),
-        analysed=int(tally["analysed"].sum()),
-        flagged=int(tally["flagged"].sum()),
-        days_received=frozenset(days),
-        open_signals=tuple(mine),
+        blocks={
+            block: "signal" if block in raised else words.get(block, "not_assessable")
+            for block in BLOCKS
+        },
+        analysed=count.analysed,
+        flagged=count.flagged,
+        days_received=_days(count.days),
+        open_signals=tuple(s.id for s in mine),
     )
 
 
-def _blocks(
-    site_id: str, traces: tuple[TraceView, ...], open_signals: tuple[SignalView, ...]
-) -> dict[str, str]:
-    states = {}
-    for block in ("acquisition", "score", "embedding", "labels"):
-        mine = [t for t in traces if t.site == site_id and t.block == block and t.days]
-        raised = any(
-            site_id in s.signal.sites and s.signal.stream.split(":")[0] == block
-            for s in open_signals
-        )
-        if raised:
-            states[block] = "signal"
-        elif not mine:
-            states[block] = "not_assessable"
-        else:
-            states[block] = (
-                "warning" if any(t.statistic[-1] >= t.warning for t in mine) else "quiet"
-            )
-    return states
+@lru_cache(maxsize=4096)
+def _days(spans: tuple[Range[date], ...]) -> frozenset[date]:
+    """The days of half-open ranges; most sites of a fleet have the same."""
+    return frozenset(
+        span.lower + timedelta(days=i)
+        for span in spans
+        if span.lower is not None and span.upper is not None
+        for i in range((span.upper - span.lower).days)
+    )

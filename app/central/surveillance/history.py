@@ -1,16 +1,12 @@
-"""What arrived, as the arrays that the engine looks at.
-
-The arrival day of a window is the day of the evaluation that sees it first: whatever arrives
-after 06:00 UTC counts as the next day's. So an evaluation of a day never changes afterwards.
-"""
+"""What arrived, as the arrays that the engine looks at."""
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from threading import Lock
 
 import numpy as np
@@ -20,6 +16,7 @@ from app.central.events import service as events
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
+from app.central.intake.arrival import arrival_day, evaluation_instant
 from app.contracts.signing import sha256
 from app.contracts.window import Table, Window, decode
 from monitors.observations import (
@@ -32,7 +29,6 @@ from monitors.observations import (
 )
 from monitors.schema import IntArray, Schema
 
-EVALUATION_TIME = time(6, tzinfo=UTC)
 CACHED_WINDOWS = 60_000  # about 6 KiB each; what is beyond is decoded anew for each evaluation
 
 
@@ -54,37 +50,28 @@ class DecodedWindows:
         self._lock = Lock()
 
     def get(
-        self, session: Session, lock_digest: str, wanted: Mapping[str, bytes]
+        self, session: Session, lock_digest: str, wanted: Sequence[intake_repository.WindowKey]
     ) -> dict[str, Window]:
-        """Windows by digest; `wanted` maps digests to the public keys they were signed with."""
+        """Windows by digest. Nobody waits for what another is decoding."""
         with self._lock:
-            missing = [digest for digest in wanted if digest not in self._held]
-            raw = intake_repository.raw_windows(session, lock_digest, missing)
-            self._held |= {d: decode(raw[d], wanted[d]) for d in missing}
-            found = {digest: self._held[digest] for digest in wanted}
-            for digest in wanted:
+            found = {k.digest: self._held[k.digest] for k in wanted if k.digest in self._held}
+            for digest in found:
                 self._held.move_to_end(digest)
+        missing = [k for k in wanted if k.digest not in found]
+        if not missing:
+            return found
+        rings = fleet_repository.key_rings(session)
+        keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in missing}
+        raw = intake_repository.raw_windows(session, lock_digest, missing)
+        made = {k.digest: decode(raw[k.digest], keys[k.digest]) for k in missing}
+        with self._lock:
+            self._held |= made
             while len(self._held) > self._limit:
                 self._held.popitem(last=False)
-        return found
+        return found | made
 
 
 DECODED = DecodedWindows()
-
-
-def arrival_day(received_at: datetime) -> int:
-    """Ordinal of the first evaluation day at whose 06:00 UTC the window had arrived."""
-    return evaluation_day(received_at).toordinal() + 1
-
-
-def evaluation_instant(day: date) -> datetime:
-    """When `day` is evaluated."""
-    return datetime.combine(day, EVALUATION_TIME)
-
-
-def evaluation_day(at: datetime) -> date:
-    """The newest day whose evaluation is due at that instant."""
-    return (at.astimezone(UTC) - timedelta(hours=EVALUATION_TIME.hour)).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +97,9 @@ def assemble(
     by = evaluation_instant(upto)
     if known_by is not None:
         by = max(by, known_by + timedelta(microseconds=1))
-    planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=arrival_day)
+    planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=_arrived)
     history = history_of(fleet.layout_of(session, lock_digest), arrived)
-    named: list[object] = [[k.digest, k.site_id, arrival_day(k.received_at)] for k in index]
+    named: list[object] = [[k.digest, k.site_id, _arrived(k.received_at)] for k in index]
     named += [[*astuple(event)] for event in planned]
     named += [[*astuple(stage)] for stage in stages]
     return Assembled(
@@ -123,28 +110,45 @@ def assemble(
     )
 
 
-def arrived_windows(session: Session, lock_digest: str, *, upto: date) -> list[Arrived]:
-    """The windows themselves, for what the engine does not look at: headers, sub-groups."""
-    before = evaluation_instant(upto)
-    index = intake_repository.window_index(session, lock_digest, arrived_before=before)
-    return _decoded(session, lock_digest, index)
+def arrived_windows(
+    session: Session, lock_digest: str, *, upto: date, sites: Sequence[str] | None = None
+) -> list[Arrived]:
+    """The windows themselves, for what the engine does not look at: headers, sub-groups.
+
+    Where `sites` are named, those of others are not read.
+    """
+    before, edges = evaluation_instant(upto), None
+    if sites is not None:
+        edges = fleet_repository.edge_ids(session, sites)
+    index = intake_repository.window_index(
+        session, lock_digest, arrived_before=before, edge_ids=edges
+    )
+    mine = [k for k in index if sites is None or k.site_id in sites]
+    return _decoded(session, lock_digest, mine)
+
+
+def history_at(
+    session: Session, lock_digest: str, *, upto: date, sites: Sequence[str] | None
+) -> History:
+    """The part of a history that lies at `sites`; all of it where none are named."""
+    arrived = arrived_windows(session, lock_digest, upto=upto, sites=sites)
+    return history_of(fleet.layout_of(session, lock_digest), arrived)
 
 
 def history_within(session: Session, lock_digest: str, *, upto: date, scope: str | None) -> History:
-    """The part of a history that lies at site `scope`; all of it where nobody is bound to one."""
-    if scope is None:
-        return assemble(session, lock_digest, upto=upto).history
-    mine = [w for w in arrived_windows(session, lock_digest, upto=upto) if w.site == scope]
-    return history_of(fleet.layout_of(session, lock_digest), mine)
+    """The part of a history that a person bound to site `scope`, or to none, may see."""
+    return history_at(session, lock_digest, upto=upto, sites=None if scope is None else (scope,))
+
+
+def _arrived(received_at: datetime) -> int:
+    return arrival_day(received_at).toordinal()
 
 
 def _decoded(
     session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
 ) -> list[Arrived]:
-    rings = fleet_repository.key_rings(session)
-    keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in index}
-    decoded = DECODED.get(session, lock_digest, keys)
-    return [Arrived(k.site_id, arrival_day(k.received_at), decoded[k.digest]) for k in index]
+    decoded = DECODED.get(session, lock_digest, index)
+    return [Arrived(k.site_id, _arrived(k.received_at), decoded[k.digest]) for k in index]
 
 
 def history_of(schema: Schema, arrived: Sequence[Arrived]) -> History:

@@ -83,7 +83,12 @@ class Evaluation(Base):
     upto: Mapped[date] = mapped_column(index=True, comment="Windows that had arrived by this day")
     windows: Mapped[int] = mapped_column(BigInteger, comment="Windows it looked at")
     evidence: Mapped[bytes] = mapped_column(
-        LargeBinary, comment="Compressed canonical JSON: signals, traces, assessability"
+        LargeBinary,
+        deferred=True,
+        comment="Compressed canonical JSON: signals, traces, assessability",
+    )
+    standing: Mapped[dict[str, Any]] = mapped_column(
+        comment="Of the evidence, what the fleet's pages say: words by site and block"
     )
     result_digest: Mapped[str] = mapped_column(comment="SHA-256 of the uncompressed evidence")
     promised: Mapped[float] = mapped_column(Double, comment="False signals promised per year")

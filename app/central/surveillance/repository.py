@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
@@ -92,15 +92,24 @@ def signals(
 ) -> Sequence[Signal]:
     """Signals, newest first, of one site, from the one after `before` on."""
     query = select(Signal).order_by(Signal.raised_on.desc(), Signal.id.desc()).limit(limit)
-    if states:
-        query = query.where(Signal.state.in_(states))
+    query = query.where(*_which(states, site_id))
     if lock_digest is not None:
         query = query.where(Signal.lock_digest == lock_digest)
-    if site_id is not None:
-        query = query.where(Signal.document["sites"].contains([site_id]))
     if before is not None:
         query = query.where(tuple_(Signal.raised_on, Signal.id) < (before.raised_on, before.id))
     return session.scalars(query).all()
+
+
+def count_signals(session: Session, *, states: Collection[SignalState], site_id: str | None) -> int:
+    """How many signals are in these states, of one site or of all."""
+    query = select(func.count()).select_from(Signal).where(*_which(states, site_id))
+    return session.scalar(query) or 0
+
+
+def _which(states: Collection[SignalState], site_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    in_state = (Signal.state.in_(states),) if states else ()
+    at_site = () if site_id is None else (Signal.document["sites"].contains([site_id]),)
+    return (*in_state, *at_site)
 
 
 def decisions(session: Session, signal_ids: Collection[str]) -> Sequence[Decision]:

@@ -13,6 +13,8 @@ from app.contracts.signals import Attribution, Effect, Signal
 from app.contracts.signing import canonical
 from monitors.engine import Evaluation, SignalResult, Trace
 
+BLOCKS = ("acquisition", "score", "embedding", "labels")
+
 
 @dataclass(frozen=True, slots=True)
 class TraceView:
@@ -90,6 +92,21 @@ def evidence_bytes(evaluation: Evaluation) -> bytes:
             "promised": evaluation.false_signals_promised_per_year,
         }
     )
+
+
+def standing_of(evaluation: Evaluation) -> dict[str, Any]:
+    """What the fleet's pages say of every site, without its paths.
+
+    `blocks`: warning or quiet by site and block, where a stream could be followed;
+    `assessability` as the engine has it.
+    """
+    blocks: dict[str, dict[str, str]] = {}
+    for trace in evaluation.traces:
+        if trace.site and trace.block in BLOCKS and trace.day.size:
+            words = blocks.setdefault(trace.site, {})
+            is_near = bool(trace.statistic[-1] >= trace.warning)
+            words[trace.block] = "warning" if is_near else words.get(trace.block, "quiet")
+    return {"blocks": blocks, "assessability": dict(evaluation.assessability)}
 
 
 def packed(evidence: bytes) -> bytes:

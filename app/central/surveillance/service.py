@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
@@ -14,7 +16,7 @@ from app.central.alerts.models import Severity
 from app.central.alerts.service import severity_of
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
-from app.central.fleet import service as fleet
+from app.central.fleet import repository as fleet_repository
 from app.central.numbering import next_number
 from app.central.references import repository as references_repository
 from app.central.references import service as references
@@ -29,7 +31,13 @@ from app.central.surveillance.models import (
     SignalState,
 )
 from app.central.surveillance.plans import InForce, Mode
-from app.central.surveillance.results import Evidence, evidence_bytes, packed, read_evidence
+from app.central.surveillance.results import (
+    Evidence,
+    evidence_bytes,
+    packed,
+    read_evidence,
+    standing_of,
+)
 from app.contracts.signals import Attribution
 from app.contracts.signals import Signal as SignalDocument
 from app.contracts.signing import SigningKey, canonical, sha256
@@ -46,6 +54,7 @@ MEANING = {
     Action.REOPEN: "responsibility for a new assessment",
 }
 LONGEST_RATIONALE = 10_000
+EVERY = 10_000  # more signals than ever wait at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,18 @@ class EvaluationView:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the engine looked at: so many windows by `upto`, under a plan, against a reference."""
+
+    lock_digest: str
+    input_digest: str
+    reference_id: str
+    plan: InForce
+    upto: date
+    windows: int
+
+
 Announce = Callable[[Session, SignalView], None]
 """Tells people about a signal that was just raised, in the same transaction."""
 
@@ -132,25 +153,35 @@ def evaluate(
         return known
     frozen = references.statistics_of(reference)
     result = run_engine(in_force.plan, frozen, arrived.history, upto.toordinal())
-    evidence = evidence_bytes(_without_what_is_off(result, in_force))
+    seen = Seen(lock_digest, input_digest, reference.id, in_force, upto, len(arrived.windows))
+    return keep(session, seen, result, announce=announce, now=now)
+
+
+def keep(
+    session: Session, seen: Seen, result: EngineResult, *, announce: Announce, now: datetime
+) -> Evaluation:
+    """Store what the engine found in `seen`, and raise or grow its signals."""
+    result = _without_what_is_off(result, seen.plan)
+    evidence = evidence_bytes(result)
     evaluation = Evaluation(
-        input_digest=input_digest,
-        lock_digest=lock_digest,
-        reference_id=reference.id,
-        plan_digest=in_force.digest,
-        upto=upto,
-        windows=len(arrived.windows),
+        input_digest=seen.input_digest,
+        lock_digest=seen.lock_digest,
+        reference_id=seen.reference_id,
+        plan_digest=seen.plan.digest,
+        upto=seen.upto,
+        windows=seen.windows,
         evidence=packed(evidence),
         result_digest=sha256(evidence),
+        standing=standing_of(result),
         promised=result.false_signals_promised_per_year,
         evaluated_at=now,
     )
     session.add(evaluation)
     session.flush()
     for source, document in read_evidence(evaluation.evidence).signals.items():
-        if in_force.mode_of(document.stream) is Mode.TRIAL:
+        if seen.plan.mode_of(document.stream) is Mode.TRIAL:
             continue
-        _raise_or_grow(session, lock_digest, source, document, evaluation, announce, now)
+        _raise_or_grow(session, seen.lock_digest, source, document, evaluation, announce, now)
     return evaluation
 
 
@@ -257,7 +288,7 @@ def _raise(
         at=now,
         detail={"digest": document_digest(signal), "stream": document.stream},
     )
-    announce(session, _view(session, signal, ()))
+    announce(session, _view(fleet_repository.version_names(session), signal, ()))
 
 
 def decide(
@@ -348,7 +379,12 @@ def _signed(
 
 def document_digest(signal: Signal) -> str:
     """SHA-256 of the signal as it is shown: what a signature is bound to."""
-    return sha256(canonical(signal.document))
+    return _digest(json.dumps(signal.document))
+
+
+@lru_cache(maxsize=4096)
+def _digest(document: str) -> str:
+    return sha256(canonical(json.loads(document)))
 
 
 def signals(
@@ -375,8 +411,16 @@ def signals(
         before=last,
         limit=limit,
     )
-    decided = repository.decisions(session, [s.id for s in found])
-    return tuple(_view(session, s, [d for d in decided if d.signal_id == s.id]) for s in found)
+    decided: dict[str, list[Decision]] = {s.id: [] for s in found}
+    for d in repository.decisions(session, list(decided)):
+        decided[d.signal_id].append(d)
+    names = fleet_repository.version_names(session)
+    return tuple(_view(names, s, decided[s.id]) for s in found)
+
+
+def count(session: Session, *, only_open: bool, scope: str | None = None) -> int:
+    """How many signals there are, of site `scope` where a person is bound to one."""
+    return repository.count_signals(session, states=OPEN if only_open else (), site_id=scope)
 
 
 def signal(session: Session, signal_id: str, *, scope: str | None = None) -> SignalView:
@@ -384,7 +428,8 @@ def signal(session: Session, signal_id: str, *, scope: str | None = None) -> Sig
     found = repository.find_signal(session, signal_id)
     if found is None or not (scope is None or scope in found.document["sites"]):
         raise NotFound(f"no signal {signal_id[:32]}")
-    return _view(session, found, repository.decisions(session, [found.id]))
+    names = fleet_repository.version_names(session)
+    return _view(names, found, repository.decisions(session, [found.id]))
 
 
 def last_evaluation(
@@ -393,6 +438,12 @@ def last_evaluation(
     """The newest evaluation of a device version (up to a day), with its evidence."""
     found = repository.last_evaluation(session, lock_digest, upto=upto)
     return evaluation_view(found) if found else None
+
+
+def last_evaluated_at(session: Session, lock_digest: str) -> datetime | None:
+    """When a device version was evaluated last."""
+    found = repository.last_evaluation(session, lock_digest)
+    return found.evaluated_at if found else None
 
 
 def on_trial(session: Session, found: EvaluationView) -> tuple[SignalDocument, ...]:
@@ -420,18 +471,25 @@ def evaluation_view(found: Evaluation) -> EvaluationView:
         found.upto,
         found.windows,
         found.evaluated_at,
-        read_evidence(found.evidence),
+        _unpacked(found.result_digest, found.evidence),
     )
 
 
-def _view(session: Session, signal: Signal, decisions: Collection[Decision]) -> SignalView:
-    version = fleet.get_device_version(session, signal.lock_digest)
+@lru_cache(maxsize=2)  # that of a large fleet takes seconds to unpack
+def _unpacked(_: str, evidence: bytes) -> Evidence:
+    return read_evidence(evidence)
+
+
+def _view(
+    names: Mapping[str, tuple[str, str]], signal: Signal, decisions: Collection[Decision]
+) -> SignalView:
+    device, version = names[signal.lock_digest]
     return SignalView(
         id=signal.id,
         signal=SignalDocument.model_validate(signal.document),
         lock_digest=signal.lock_digest,
-        device=version.device,
-        version=version.version,
+        device=device,
+        version=version,
         severity=Severity(signal.severity),
         state=signal.state,
         raised_at=signal.raised_at,

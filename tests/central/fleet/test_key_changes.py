@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from app import clock
 from app.central.accounts.models import Role
 from app.central.audit.models import AuditEntry
 from app.central.exports import tables
 from app.central.fleet.models import Edge, EdgeAction
+from app.central.intake.counting import Recount, recount
 from app.central.surveillance.history import DecodedWindows, arrived_windows
 from app.contracts.exchange import KEY_RECEIPT_TYPE, KeyReceipt, parse
 from app.contracts.signing import SigningKey, open_sealed
@@ -71,6 +73,8 @@ def test_the_switch_is_receipted_and_both_keys_windows_are_stored_and_read(
     assert outcome(edge, edge.send(first)) == "duplicate"
     assert_balance(world, edge)
     with world.sessions() as session:
+        row = session.get_one(Edge, edge.edge_id)
+        assert recount(session, row, by="test", now=clock.now()) == Recount(3, agrees=True)
         read = arrived_windows(session, world.lock_digest, upto=date(2026, 3, 31))
         wanted = tables.Wanted(world.lock_digest, None, DAY, DAY + timedelta(days=3))
         counts = tables.table(session, "counts", wanted)
@@ -241,7 +245,7 @@ def test_only_those_who_enrol_at_the_site_decide(
     path = f"/api/v1/edges/{edge.edge_id}/key-decisions"
 
     viewer = world.browser("viewer", Role.VIEWER).post(path, json=content)
-    elsewhere = world.browser("elsewhere", Role.ADMINISTRATOR, "H02").post(path, json=content)
+    elsewhere = world.browser("elsewhere", Role.SITE_ADMIN, "H02").post(path, json=content)
 
     assert (viewer.status_code, elsewhere.status_code) == (403, 404)
 
