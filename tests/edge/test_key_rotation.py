@@ -163,6 +163,7 @@ def test_a_crash_after_the_new_key_is_in_place_is_made_good(
 
     assert not edge.keys.is_switching
     assert edge.send() == {"acknowledged"}
+    assert len(edge.journal.do(lambda db: list(sent_windows(db, public)))) == 2
 
 
 @pytest.mark.parametrize("fault", ["portal", "stranger", "500", "401"])
