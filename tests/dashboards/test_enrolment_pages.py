@@ -131,7 +131,7 @@ def test_a_new_key_is_approved_by_what_the_hospital_reads(world: World) -> None:
     assert Page(waiting).open == [] and "asks for another key" in waiting
     assert wrong.status_code == 422 and "not that of the new key" in wrong.text
     assert unsaid.status_code == 422 and "approve or to refuse" in unsaid.text
-    assert "This key is approved." in right.text and "edge_key" not in text_of(right.text)
+    assert "This key is approved." in right.text and "approve key" in text_of(right.text)
     assert edge.switch_key(new).status_code == 200
     assert "New key" not in text_of(admin.get(page).text)
 

@@ -166,7 +166,7 @@ def _record(
     audit.record(
         session,
         actor=by,
-        action=f"fleet:edge_key:{step}",
+        action=f"fleet:edge:{step}_key",
         subject=edge.id,
         at=now,
         reason=reason,

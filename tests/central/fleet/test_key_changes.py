@@ -257,7 +257,7 @@ def test_every_step_is_in_the_audit_trail(world: World, edge: FakeEdge, new: Sig
     with world.sessions() as session:
         found = session.scalars(
             select(AuditEntry.action)
-            .where(AuditEntry.action.startswith("fleet:edge_key:"))
+            .where(AuditEntry.action.endswith("_key"), AuditEntry.subject == edge.edge_id)
             .order_by(AuditEntry.sequence)
         ).all()
-    assert found == [f"fleet:edge_key:{step}" for step in ("request", "approve", "switch")]
+    assert found == [f"fleet:edge:{step}_key" for step in ("request", "approve", "switch")]
