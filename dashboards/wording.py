@@ -406,7 +406,7 @@ NAMES = {
 }
 # Coordinates nobody can picture, or that say again what the mean score says.
 SPOKEN = 3  # effects in the claim; the page's table has all
-UNSPOKEN = ("embedding_", "score_logit")
+UNSPOKEN = ("embedding_", "score_logit", "labels_given_score")
 
 
 def characteristic(name: str) -> str:
@@ -482,12 +482,23 @@ def _seen(signal: Signal) -> tuple[str, ...]:
     if signal.kind == "deterministic":
         return (f"{title(signal)} at {listed(signal.sites) or 'no named site'}.",)
     if named(signal) == ("annotation",):
-        return ()
+        return labels_sentence(signal)
     lead = leading(signal)
     if lead is None:
         return ("No single characteristic of the cases moved beyond its 95 % interval.",)
     others = [effect for effect in notable(signal) if effect != lead]
     return tuple(effect_sentence(effect) for effect in (lead, *others[: SPOKEN - 1]))
+
+
+def labels_sentence(signal: Signal) -> tuple[str, ...]:
+    """By what factor the odds of a positive label moved at the same score, with its interval."""
+    return tuple(
+        f"At the same score the odds of a positive label are {math.exp(e.effect):.2f} times those "
+        f"of the reference (95 % interval {math.exp(e.interval[0]):.2f} to "
+        f"{math.exp(e.interval[1]):.2f})."
+        for e in signal.characteristics
+        if e.name == "labels_given_score"
+    )
 
 
 def effect_sentence(effect: Effect) -> str:

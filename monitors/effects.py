@@ -1,4 +1,4 @@
-"""How far each characteristic moved, in reference standard deviations, with its interval."""
+"""How far each characteristic moved, and the labels given the score, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitors.incidents import Seen
+from monitors.incidents import LABEL_DAYS, Seen
+from monitors.label_stream import intercept_shift
 from monitors.null_model import TOLERANCE
 from monitors.schema import SCORE_TERMS, FloatArray, IntArray, Schema
 
 Z95 = 1.96
 UNIT = "reference SD"
+LABELS, LOG_ODDS = "labels_given_score", "log odds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,30 @@ def effects(seen: Seen, units: IntArray, since: int) -> tuple[EffectSize, ...]:
     names = _names(seen.reference.schema)
     sizes = [_effect(name, shift[i], within[i], variance[i]) for i, name in names.items()]
     return tuple(sorted(sizes, key=lambda e: (-abs(e.effect), e.name)))
+
+
+def label_effects(seen: Seen, sites: set[str], since: int) -> tuple[EffectSize, ...]:
+    """Log odds by which labels of `sites` moved at the same score since `since`, if there are any.
+
+    Of several sites with a reference of their own, what is common to them.
+    """
+    fitted, columns = seen.reference.labels, seen.reference.schema.label_columns
+    rows = []
+    for site in sorted(sites):
+        at = None if fitted is None else fitted.index((site, ""))
+        tables = seen.tables_of({site}, since - LABEL_DAYS)
+        if at is not None and tables:
+            rows.append((at, seen.labels.rows[tables].sum(axis=0)))
+    if fitted is None or not sum(int(row[columns["labelled"]].sum()) for _, row in rows):
+        return ()
+    at_all, total = [at for at, _ in rows], np.array([row for _, row in rows])
+    shift, error = intercept_shift(
+        fitted.probability[at_all],
+        fitted.error[at_all],
+        total[:, columns["labelled"]],
+        total[:, columns["positive"]],
+    )
+    return (EffectSize(LABELS, shift, (shift - Z95 * error, shift + Z95 * error), LOG_ODDS),)
 
 
 def _names(schema: Schema) -> dict[int, str]:

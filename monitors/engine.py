@@ -15,7 +15,7 @@ from monitors.annotation_stream import AnnotationStreams
 from monitors.case_stream import CaseStreams
 from monitors.case_windows import POOLED, CaseWindows, case_windows, predecessor
 from monitors.detectors import limit
-from monitors.effects import EffectSize, effects
+from monitors.effects import EffectSize, effects, label_effects
 from monitors.incidents import (
     Assessment,
     BrokenLock,
@@ -305,7 +305,7 @@ class _Walk:
         )
 
     def _result(self, incident: _Incident) -> SignalResult:
-        day, view = incident.views[-1]
+        view = incident.views[-1][1]
         reference = self.reference
         causes = view.verdict.causes
         units = [reference.units[u] for u in view.units]
@@ -325,12 +325,20 @@ class _Walk:
             history=_history(incident.views),
             change_day=view.change.day,
             change_interval=(view.change.low, view.change.high),
-            characteristics=effects(self._seen(day), scope, view.change.day),
+            characteristics=self._effects(incident, scope),
             stream=incident.stream.name,
             statistic=incident.statistic,
             limit=self.limit,
             missing=view.verdict.missing,
         )
+
+    def _effects(self, incident: _Incident, units: IntArray) -> tuple[EffectSize, ...]:
+        """What moved; of the labels, where they raised the signal or are named as its cause."""
+        day, view = incident.views[-1]
+        seen, since = self._seen(day), view.change.day
+        of_labels = incident.stream.block == "labels" or "annotation" in view.verdict.causes
+        labels = label_effects(seen, incident.sites, since) if of_labels else ()
+        return (*labels, *effects(seen, units, since))
 
     def _deterministic(self) -> list[SignalResult]:
         models = {(s.site, s.scanner): s.model for s in self.history.strata}

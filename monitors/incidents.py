@@ -40,6 +40,7 @@ CLEARLY = 9.0  # twice the log likelihood ratio at which one site stands for the
 LABELS_MOVED = 3.0  # z of labels given the score, of a site or reader group that takes part
 CONVINCING = 1e-5  # p-value from which case windows, not labels, date the change
 WEEK = 7
+LABEL_DAYS = 3  # a label's own date is a week, a change's is sharper: half of a week before counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,7 @@ def assess(plan: Plan, seen: Seen, sites: set[str], named: tuple[str, ...] = ())
     change, by_cases = _date(seen, sites, every)
     units = affected(seen, every, change.day) if by_cases else every[:0]
     scope = units if units.size else every
-    # The labels' own date is a week; an image's date is sharper. Labels count from their Monday.
-    since = change.day - 3
+    since = change.day - LABEL_DAYS
     if _is_broken(seen, sites, change):
         verdict = Verdict(("lock",), 1.0, {"lock": 1.0}, ())
     else:

@@ -24,6 +24,7 @@ INTERCEPT_SD = 0.5  # prior standard deviation of a site's or reader group's own
 OVERDISPERSION = 1.1  # of label counts: labels cluster by reader and day
 LEAST_LABELS = 100  # reference labels of a group that can be watched on its own
 ROUND_EFFECT = 1.3  # variance of a round of re-reads, relative to independent reads
+LARGEST_SHIFT = 6.0  # log odds; all labels positive, or none, would be infinite
 LEAST_MARGIN = 0.1  # log odds that labels may be off in control, however many there were
 LEAST_ROUND = 20  # fixed images read in a round that is looked at
 
@@ -145,6 +146,30 @@ def likelihood_ratios(
     p = expit(logit(probability)[None, :] + margin * np.sign(np.log(odds))[:, None])
     gain = positive.sum() * np.log(odds)
     return np.asarray(gain - np.log1p(p * (odds[:, None] - 1)) @ labelled)
+
+
+def intercept_shift(
+    probability: FloatArray, error: FloatArray, labelled: IntArray, positive: IntArray
+) -> tuple[float, float]:
+    """Log odds by which labels given the score moved, common to groups, and its standard error.
+
+    probability, labelled, positive (g, B); error (g,) of each group's own intercept. Maximum
+    likelihood of a logistic regression with offset logit(probability) and an intercept only
+    (McCullagh and Nelder 1989, section 4.4), here by Newton's iteration from 0, held to +-6.
+    """
+    base = logit(np.clip(probability, 1e-3, 1 - 1e-3))
+    if not labelled.sum():
+        raise NotAssessable("labels given the score: no label")
+    shift = 0.0
+    for _ in range(30):
+        p = expit(base + shift)
+        step = float((positive - labelled * p).sum() / max((labelled * p * (1 - p)).sum(), 1e-9))
+        shift = float(np.clip(shift + np.clip(step, -1, 1), -LARGEST_SHIFT, LARGEST_SHIFT))
+    p = expit(base + shift)
+    by_group = (labelled * p * (1 - p)).sum(axis=1)
+    information = max(float(by_group.sum()), 1e-9)
+    own = float((by_group**2 * error**2).sum()) / information**2
+    return shift, float(np.sqrt(OVERDISPERSION / information + own))
 
 
 def slope_z(probability: FloatArray, error: float, labelled: IntArray, positive: IntArray) -> float:

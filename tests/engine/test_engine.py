@@ -81,6 +81,21 @@ def test_a_scanner_change_shows_what_moved_with_its_interval() -> None:
     assert largest.interval[0] < largest.effect < largest.interval[1]
 
 
+def test_an_annotation_signal_says_how_far_the_labels_moved() -> None:
+    [signal] = [s for s in found(ANNOTATION).signals if s.kind == "statistical"]
+
+    labels = signal.characteristics[0]
+
+    assert (labels.name, labels.unit) == ("labels_given_score", "log odds")
+    assert 0 < labels.interval[0] < labels.effect < labels.interval[1]
+
+
+def test_a_scanner_signal_says_nothing_of_labels() -> None:
+    [signal] = [s for s in found(SCANNER).signals if s.kind == "statistical"]
+
+    assert "labels_given_score" not in [c.name for c in signal.characteristics]
+
+
 def test_three_changes_at_three_sites_are_three_signals() -> None:
     signals = statistical(found(SCANNER, PREVALENCE, ANNOTATION))
 

@@ -6,12 +6,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from scipy.stats import binom
 
 from monitors.errors import NotAssessable
 from monitors.label_stream import (
+    OVERDISPERSION,
     expected_read_shift,
     fit_labels,
+    intercept_shift,
     likelihood_ratios,
     read_shift,
     slope_z,
@@ -137,3 +140,34 @@ def test_too_few_fixed_images_are_refused() -> None:
     once = np.ones(30, dtype=np.int64)
     with pytest.raises(NotAssessable, match="no fixed image was read twice"):
         read_shift(once, once, once, once)
+
+
+def test_the_shift_of_one_bin_is_the_difference_of_its_log_odds() -> None:
+    shift, error = intercept_shift(
+        np.array([[0.2]]), np.array([0.0]), np.array([[200]]), np.array([[80]])
+    )
+
+    assert shift == pytest.approx(np.log(0.4 / 0.6) - np.log(0.2 / 0.8), abs=1e-9)
+    assert error == pytest.approx(np.sqrt(OVERDISPERSION / (200 * 0.4 * 0.6)), rel=1e-9)
+
+
+def test_the_shift_is_found_and_its_interval_holds_it_as_often_as_said() -> None:
+    rng, truth, runs = np.random.default_rng(3), 0.6, 4000
+    p, n = np.array([P, P]), np.array([[60, 30, 20], [40, 20, 10]])
+    error = np.array([0.15, 0.1])
+    held = 0
+    for _ in range(runs):
+        own = rng.normal(0, error)[:, None]
+        y = rng.binomial(n, expit(logit(p) + own + truth))
+        shift, se = intercept_shift(p, error, n, y)
+        held += abs(shift - truth) <= 1.96 * se
+    assert 0.94 < held / runs < 0.985  # wider than 0.95 by the over-dispersion that is allowed for
+
+
+def test_labels_that_are_all_positive_have_a_finite_shift_and_none_is_refused() -> None:
+    n = np.array([[20, 10, 5]])
+    shift, error = intercept_shift(P[None], np.array([0.1]), n, n)
+    assert shift == 6.0
+    assert np.isfinite(error)
+    with pytest.raises(NotAssessable, match="no label"):
+        intercept_shift(P[None], np.array([0.1]), 0 * n, 0 * n)
