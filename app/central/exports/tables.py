@@ -14,6 +14,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
+from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake
 from app.central.surveillance import service as surveillance
@@ -98,10 +99,11 @@ def _counts(session: Session, wanted: Wanted) -> Table:
     for numeric in schema.numeric:
         columns |= {f"n_{numeric.name}": "whole", f"mean_{numeric.name}": "real"}
     rows: list[tuple[Cell, ...]] = []
-    for site, edge, key, raw in intake.stored_cases(
+    rings = fleet_repository.key_rings(session)
+    for site, edge, epoch, sequence, raw in intake.stored_cases(
         session, wanted.lock_digest, wanted.scope, *wanted.span
     ):
-        window = decode(raw, bytes.fromhex(key))
+        window = decode(raw, rings[edge].at(epoch, sequence))
         header = window.header
         first: tuple[Cell, ...] = (site, edge, header.sequence, header.revision)
         rows += [(*first, *row) for row in _stratum_rows(schema, window.tables.get("strata"))]
