@@ -49,6 +49,7 @@ GRANTS: dict[Role, set[Permission]] = {
     Role.AUDITOR: _READERS | {Permission.AUDIT},
 }
 
+WHOLE_FLEET = {Permission.ADMINISTER, Permission.AUDIT}  # both show or change every site
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 Now = Annotated[datetime, Depends(clock.now)]
 
@@ -77,6 +78,10 @@ def require(permission: Permission) -> Callable[[Request, Person], Person]:
     def admitted(request: Request, person: Annotated[Person, Depends(current_person)]) -> Person:
         if permission not in GRANTS[person.role]:
             raise Forbidden(f"permission to {permission.value} is needed")
+        if person.site_id is not None and permission in WHOLE_FLEET:
+            raise Forbidden(
+                f"to {permission.value} covers every site; your account is bound to one"
+            )
         if person.reads_only and request.method not in SAFE_METHODS:
             raise Forbidden("an API token reads; log in to change anything")
         return person
