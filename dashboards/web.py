@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from dashboards import assets
 from dashboards.pages import duty, recalibration, recalibration_preview, reports, routes, sign_in
+from dashboards.pages.admin import accounts, enrolment, own, recipients
 
 
 def install(app: FastAPI) -> None:
@@ -14,4 +15,6 @@ def install(app: FastAPI) -> None:
     `app.state` must hold settings, sessions, key and renderers, as `create_app` leaves them.
     """
     for part in (assets, sign_in, reports, routes, duty, recalibration, recalibration_preview):
+        app.include_router(part.router)
+    for part in (enrolment, accounts, own, recipients):
         app.include_router(part.router)

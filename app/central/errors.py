@@ -26,6 +26,12 @@ class Forbidden(AppError):
     title = "Forbidden"
 
 
+class PasswordDue(Forbidden):
+    """Logged in with a one-time password, which opens nothing but the choice of one's own."""
+
+    title = "Password to be chosen"
+
+
 class NotAuthenticated(AppError):
     """Nobody knows who is calling. `reason` is a closed, countable word."""
 

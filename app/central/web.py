@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.central import problems
 from app.central.accounts.credential_routes import router as credentials
+from app.central.accounts.people_routes import router as people
 from app.central.accounts.permissions import SAFE_METHODS
 from app.central.accounts.routes import router as accounts
 from app.central.alerts.routes import router as alerts
@@ -59,7 +60,7 @@ def create_app(
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
-    for router in (credentials, events, exports, recalibration, jobs, audit, alerts):
+    for router in (people, credentials, events, exports, recalibration, jobs, audit, alerts):
         app.include_router(router)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app

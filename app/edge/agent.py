@@ -23,7 +23,7 @@ from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.completeness import Studies
 from app.edge.deliver import Deliverer
-from app.edge.destinations import destinations
+from app.edge.destinations import destinations, kinds
 from app.edge.dispatch import Dispatcher
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal, meta
@@ -37,6 +37,7 @@ from app.edge.receive import Inbox, Receiver
 from app.edge.sealing import Closing
 from app.edge.sentinel import BROKEN, HOLDS, Lock
 from app.edge.settings import EdgeSettings
+from app.edge.storescp import Storescp
 from app.edge.uplink import Identity, Uplink
 from app.edge.upload import Uploads
 from app.edge.watched import Watched
@@ -46,6 +47,7 @@ ROUND_S: Final = 5.0
 SIMULATED_ROUND_S: Final = 0.1
 DELIVERY_S: Final = 0.25
 LOOK_S: Final = 1.0
+TAKE_S: Final = 0.1
 STATUS_S: Final = 1.0
 SIMULATED_STATUS_S: Final = 0.2
 CATCH_UP_S: Final = 3600.0
@@ -89,6 +91,8 @@ class Agent:
         self._receiver = Receiver(
             settings, self._inbox, self._journal, self._pseudonyms, self._new_case
         )
+        fast = settings.storescp_port is not None
+        self._storescp = Storescp(settings, self._journal) if fast else None
         self._deliverer = Deliverer(settings, self._journal, self._outbox)
         self._lock = Lock(self._dispatcher, self._journal, BackOff())
         self._uplink = Uplink(
@@ -128,6 +132,8 @@ class Agent:
         self._dispatcher.stop()
         for helper in helpers:
             helper.join()
+        if self._storescp is not None:
+            self._storescp.stop()
         self._write_status()
         self._journal.close()
         log.info("agent.stopped")
@@ -144,9 +150,22 @@ class Agent:
             limit = settings.largest_object_mb
             folder = settings.watched_folder
             yield "watched", LOOK_S, Watched(folder, self._receiver, self._journal, limit).look
+        if self._storescp is not None:
+            yield "storescp", LOOK_S, self._listen_fast
+            whole, limit = self._storescp.whole, settings.largest_object_mb
+            taken = Watched(whole, self._receiver, self._journal, limit).look
+            yield "storescp-files", TAKE_S, taken
         for archive in self._archives():
             query = Query(settings, self._journal, archive, self._receiver.is_settled)
             yield "query", 60 * settings.query_minutes, partial(self._ask, query)
+
+    def _listen_fast(self) -> None:
+        """Keep storescp running until the edge takes nothing new any more."""
+        assert self._storescp is not None
+        if self._finishing:
+            self._storescp.stop()
+        else:
+            self._storescp.look()
 
     def _archives(self) -> Iterator[Archive]:
         settings = self._settings
@@ -236,7 +255,7 @@ class Agent:
             data=str(s.data_dir),
             zone=s.site_timezone,
             outbox=str(self._outbox),
-            wants_results=bool(destinations(s)),
+            results=kinds(s),
             memory_mb=s.memory_mb,
             case_seconds=s.case_seconds,
         )

@@ -63,6 +63,15 @@ def _port(settings: EdgeSettings) -> None:
         pass
 
 
+def _storescp(settings: EdgeSettings) -> None:
+    if settings.storescp_port is None:
+        return
+    if not settings.storescp_program.is_file():
+        raise Trouble(f"storescp_program: dcmtk's storescp expected at {settings.storescp_program}")
+    with socket.create_server(("", settings.storescp_port)):
+        pass
+
+
 def _centre(settings: EdgeSettings) -> None:
     centre = Centre(settings.central_url, settings.addressed_to, SigningKey.generate())
     answer = centre.ask("GET", "/edge/v1/state")
@@ -74,6 +83,10 @@ def _centre(settings: EdgeSettings) -> None:
 
 def _results_peer(settings: EdgeSettings) -> None:
     _echoes(settings, settings.results_peer)
+
+
+def _results_ups(settings: EdgeSettings) -> None:
+    _echoes(settings, settings.results_ups)
 
 
 def _query_peer(settings: EdgeSettings) -> None:
@@ -119,9 +132,11 @@ _CHECKS: dict[str, Check] = {
     "results folder writable": _results_folder,
     "label inbox present": _label_inbox,
     "port free": _port,
+    "storescp installed, its port free": _storescp,
     "centre answers": _centre,
     "archive answers": _query_peer,
     "DICOMweb archive answers": _query_url,
     "results destination answers": _results_peer,
     "HL7 listener answers": _results_hl7,
+    "work-item manager answers": _results_ups,
 }

@@ -1,4 +1,6 @@
-"""Where results go: a folder, a DICOM node, an HL7 listener. Each takes its kinds of result.
+"""Where results go: a folder, a DICOM node, an HL7 listener, a work-item manager.
+
+Each takes its kinds of result.
 
 A destination is opened once for a batch and gives a function that sends one file, or raises
 `NotNow` (try the rest later), `Again` (this one later) or `Never` (this one is refused).
@@ -12,19 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydicom import dcmread
 from pynetdicom.sop_class import (
     ColorSoftcopyPresentationStateStorage,
     Comprehensive3DSRStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     SecondaryCaptureImageStorage,
+    UnifiedProcedureStepPush,
 )
 
 from app.edge import mllp, spool
 from app.edge.dimse import NoAssociation, associated
-from app.edge.results import IMAGE, MESSAGE, OVERLAY, REPORT
+from app.edge.results import IMAGE, MESSAGE, OVERLAY, REPORT, WORK_ITEM
 from app.edge.settings import EdgeSettings
 
-FOLDER, PEER, HL7 = "folder", "peer", "hl7"
+FOLDER, PEER, HL7, UPS = "folder", "peer", "hl7", "ups"
 CLASSES: Final = (
     SecondaryCaptureImageStorage,
     Comprehensive3DSRStorage,
@@ -34,6 +38,10 @@ CLASSES: Final = (
 _SUBFOLDER = {IMAGE: "sc", REPORT: "sr", OVERLAY: "pr", MESSAGE: "priority"}
 # PS3.4 B.2.3: success, and the warnings under which an object was stored all the same.
 _STORED = (0x0000, 0xB000, 0xB006, 0xB007)
+# PS3.4 CC.2.5.4, PS3.7 annex C: created, created with modifications or without some optional or
+# out-of-range values; or there already, since the UID of a case's item is always the same.
+_CREATED = (0x0000, 0xB300, 0x0001, 0x0107, 0x0116, 0x0111)
+_BUSY = (0x0110, 0x0213)
 
 
 class NotNow(Exception):
@@ -67,6 +75,12 @@ class Destination:
 def destinations(settings: EdgeSettings) -> tuple[str, ...]:
     """Where results go, in words the journal keeps."""
     return tuple(name for name, one in DESTINATIONS.items() if one.wanted(settings))
+
+
+def kinds(settings: EdgeSettings) -> tuple[str, ...]:
+    """The kinds of result that some destination takes."""
+    taken = {kind for name in destinations(settings) for kind in DESTINATIONS[name].takes}
+    return tuple(sorted(taken))
 
 
 def addressed(settings: EdgeSettings, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -140,8 +154,38 @@ def _tell(connection: mllp.Connection, path: Path) -> None:
         raise Never(code)
 
 
+@contextmanager
+def _ups(settings: EdgeSettings) -> Iterator[Send]:
+    assert settings.results_ups is not None
+    wanted = [UnifiedProcedureStepPush]
+    try:
+        with associated(settings.ae_title, settings.results_ups, wanted) as association:
+            yield lambda path: _create(association, path)
+    except NoAssociation:
+        raise NotNow("no_association") from None
+
+
+def _create(association: Any, path: Path) -> None:
+    """N-CREATE of a work item. An answer that got lost is asked for again: see `_CREATED`."""
+    item = dcmread(path)
+    uid = str(item.SOPInstanceUID)
+    del item.SOPInstanceUID, item.SOPClassUID  # the command says them (PS3.7, 10.1.5)
+    try:
+        status, _ = association.send_n_create(item, UnifiedProcedureStepPush, uid)
+    except (RuntimeError, ValueError) as error:
+        raise NotNow(type(error).__name__) from error
+    if "Status" not in status:
+        raise NotNow("no_answer")
+    code = int(status.Status)
+    if code in _BUSY:
+        raise Again(f"status_{code:04x}")
+    if code not in _CREATED:
+        raise Never(f"status_{code:04x}")
+
+
 DESTINATIONS: Mapping[str, Destination] = {
     FOLDER: Destination("results_folder", (IMAGE, REPORT, OVERLAY, MESSAGE), _folder),
     PEER: Destination("results_peer", (IMAGE, REPORT, OVERLAY), _peer),
     HL7: Destination("results_hl7", (MESSAGE,), _hl7),
+    UPS: Destination("results_ups", (WORK_ITEM,), _ups),
 }

@@ -25,6 +25,7 @@ from app.edge.settings import EdgeSettings
 SOURCES: Final = ("random_audit", "follow_up", "adjudicated")
 KINDS: Final = (".csv", ".hl7", ".dcm")
 NOT_A_CASE: Final = -1
+LONGEST_PLACE: Final = 9  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,9 @@ def joined(db: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _place(text: str, sentinels: int) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) >= sentinels:
+    # Python refuses to read a number of thousands of digits.
+    plain = text.isascii() and text.isdigit() and len(text) <= LONGEST_PLACE
+    if not plain or int(text) >= sentinels:
         raise RowRefused("unknown_sentinel")
     return int(text)
 

@@ -35,6 +35,15 @@ _LOCK: Final = {
 }
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server that prints no traceback: it may quote an address or what was sent."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing; the connection ends."""
+
+
 def serve(host: str, port: int, status: Status) -> ThreadingHTTPServer | None:
     """Serve the page until `shutdown` is called on what is returned; None if it cannot listen."""
 
@@ -61,11 +70,10 @@ def serve(host: str, port: int, status: Status) -> ThreadingHTTPServer | None:
             """Say nothing: an address or a path in a log helps nobody here."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = QuietServer((host, port), Handler)
     except OSError as error:
         log.warning("page.not_served", error=type(error).__name__, port=port)
         return None
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
     return server
 

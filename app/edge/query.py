@@ -101,7 +101,9 @@ class Query:
         return len(new)
 
     def _failed(self, error: Exception) -> None:
-        log.warning("query.failed", reason=str(error) or type(error).__name__)
+        # Only these two speak in closed words: a library's error may quote what an archive said.
+        told = str(error) if isinstance(error, Gone | RoundFailed) else ""
+        log.warning("query.failed", reason=told or type(error).__name__)
         self.journal.do(lambda db: count(db, "query", "failed"))
 
 

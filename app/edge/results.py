@@ -1,4 +1,5 @@
-"""What the clinic gets: report (SR), heat map (SC), overlay (GSPS) and priority message (HL7).
+"""What the clinic gets: report (SR), heat map (SC), overlay (GSPS), and the priority flag as a
+message (HL7) or a work item (UPS).
 
 Devices that move a study up or mark it say nothing of the others. Those whose answer stands in a
 report (refer or not, a class, a measured value) answer for every case, "I don't know" included.
@@ -9,13 +10,14 @@ Built in the worker. One that cannot be built is counted, and spares the others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from pydicom.dataset import Dataset
 
+from app import clock
 from app.contracts.manifest import Manifest
 from app.device.result import CaseResult, Outcome
 from app.edge import spool
@@ -25,8 +27,10 @@ from app.edge.hl7 import priority_message
 from app.edge.overlay import presentation
 from app.edge.sources import uid, usable
 from app.edge.structured_report import report
+from app.edge.work_item import work_item
 
-IMAGE, REPORT, OVERLAY, MESSAGE = ".dcm", ".sr", ".pr", ".hl7"
+IMAGE, REPORT, OVERLAY, MESSAGE, WORK_ITEM = ".dcm", ".sr", ".pr", ".hl7", ".ups"
+SHOWN = (IMAGE, REPORT, OVERLAY, MESSAGE)
 NOT_BUILT = "result_not_built"
 
 
@@ -53,10 +57,12 @@ def build(
     manifest: Manifest,
     outbox: Path,
     thresholds: Mapping[str, float] = MappingProxyType({}),
+    kinds: Collection[str] = SHOWN,
 ) -> Built:
     """Write the results of one case to `outbox`. One that cannot be built spares the rest.
 
     thresholds : the ones the case was read with, by stage; the report says them.
+    kinds : the kinds of result that some destination takes; no other is written.
     """
     source = usable(header)
     stem = hashlib.sha256(uid(source, manifest, "name").encode()).hexdigest()
@@ -64,16 +70,19 @@ def build(
         REPORT: lambda: as_file(report(source, result, manifest, thresholds))
     }
     if result.outcome is Outcome.FLAGGED:
-        makers = {MESSAGE: lambda: priority_message(source, result, manifest).encode()} | makers
+        makers = {
+            MESSAGE: lambda: priority_message(source, result, manifest).encode(),
+            WORK_ITEM: lambda: as_file(work_item(source, manifest, clock.now())),
+        } | makers
         if result.heat_map is not None:
             heat = result.heat_map
             makers[IMAGE] = lambda: as_file(heat_map_image(source, heat, manifest))
     if result.boxes or result.outlines:
         makers[OVERLAY] = lambda: as_file(presentation(source, result, manifest))
     built = Built([], [])
-    for kind, make in makers.items():
+    for kind in (kind for kind in makers if kind in kinds):
         try:
-            content = make()
+            content = makers[kind]()
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  highdicom meets values that nobody has thought of

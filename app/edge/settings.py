@@ -89,6 +89,8 @@ class EdgeSettings(_Closed):
     largest_object_mb: int = Field(default=512, ge=1)
     free_disk_mb: int = Field(default=200, ge=0)
 
+    storescp_port: Port | None = None  # of dcmtk's storescp as a second receiver; None = none
+    storescp_program: Path = Path("/usr/bin/storescp")
     study_quiet_seconds: float = Field(default=0.0, ge=0, le=3600)
     study_objects: int = Field(default=0, ge=0)
     watched_folder: Path | None = None
@@ -121,6 +123,7 @@ class EdgeSettings(_Closed):
     results_folder: Path | None = None
     results_peer: Peer | None = None
     results_hl7: Listener | None = None
+    results_ups: Peer | None = None  # who keeps work items (UPS Push)
     label_inbox: Path | None = None
     label_policies: tuple[Word, ...] = ()  # what may leave as it is; others leave as a pseudonym
     reader_groups: dict[str, Word] = {}  # reader as in the label files: its group, which leaves
@@ -174,6 +177,16 @@ class EdgeSettings(_Closed):
             raise ValueError("tls_key: expected together with tls_certificate")
         if self.tls_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_ca: expected only with tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _storescp_unguarded(self) -> Self:
+        guards = {"allowed_addresses": self.allowed_addresses, "tls_certificate": self.tls_key}
+        set_here = [name for name, value in guards.items() if value]
+        if self.storescp_port is not None and set_here:
+            raise ValueError(f"storescp_port: expected without {set_here[0]}, which it ignores")
+        if self.storescp_port is not None and self.storescp_port in (0, self.port):
+            raise ValueError("storescp_port: a number other than 0 and that of port expected")
         return self
 
     @model_validator(mode="after")

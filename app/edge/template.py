@@ -28,6 +28,8 @@ allowed_ae_titles = []            # who may send; at least one
 # maximum_associations = 20
 # largest_object_mb = 512
 # free_disk_mb = 200              # below this much free space, senders are told to wait
+# storescp_port = 11113           # dcmtk's storescp as a second receiver, unguarded: see the docs
+# storescp_program = "/usr/bin/storescp"
 # study_quiet_seconds = 0.0       # hold a study's objects until nothing came for so long; 0: do not
 # study_objects = 0               # ... or until it has so many; 0: not known
 # watched_folder = "incoming"     # DICOM files dropped here are taken and removed
@@ -60,6 +62,7 @@ allowed_ae_titles = []            # who may send; at least one
 results_folder = "results"        # sr/, sc/, pr/ and priority/ below it
 # results_peer = { host = "10.1.2.9", port = 104, ae = "PACS" }  # what is DICOM (C-STORE)
 # results_hl7 = { host = "10.1.2.8", port = 2575 }               # priority messages (MLLP)
+# results_ups = { host = "10.1.2.7", port = 104, ae = "WORKLIST" }  # priority as work items (UPS)
 
 # --- Reads ---------------------------------------------------------------------------------------
 label_inbox = "labels"            # CSV files with reference reads; see docs/operations/hospital.md

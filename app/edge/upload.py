@@ -29,6 +29,7 @@ from app import clock
 from app.edge.dicom_objects import as_file
 from app.edge.file_header import named
 from app.edge.logs import log
+from app.edge.page import QuietServer
 from app.edge.photographs import Details, as_dicom, picture
 from app.edge.pseudonyms import Pseudonyms
 from app.edge.receive import MEGABYTE, NOT_UNDERSTOOD, OUT_OF_RESOURCES, Receiver, Refused
@@ -152,9 +153,7 @@ def serve(uploads: Uploads) -> ThreadingHTTPServer | None:
     return server
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(QuietServer):
     def __init__(self, uploads: Uploads) -> None:
         settings = uploads.settings
         self.uploads = uploads
@@ -162,9 +161,6 @@ class _Server(ThreadingHTTPServer):
         self.password = _password(settings)
         self.places = threading.BoundedSemaphore(AT_ONCE)
         super().__init__((settings.upload_host, settings.upload_port or 0), _Handler)
-
-    def handle_error(self, *_: Any) -> None:
-        """Say nothing: a traceback may quote what was uploaded."""
 
 
 class _Handler(BaseHTTPRequestHandler):

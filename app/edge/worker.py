@@ -44,7 +44,7 @@ class Job:
     data: str  # folder in which it stands which releases have been here
     zone: str
     outbox: str
-    wants_results: bool
+    results: tuple[str, ...]  # kinds that some destination takes
     memory_mb: int
     case_seconds: float
 
@@ -153,14 +153,15 @@ class Worker:
         from app.edge.results import NOT_BUILT, Built, build, is_told
 
         day, built = None, Built([], [])
-        told = self.job.wants_results and is_told(self.manifest, result.outcome)
+        told = bool(self.job.results) and is_told(self.manifest, result.outcome)
         try:
             header = headers.read(path)
             found = headers.acquired_on(header, ZoneInfo(self.job.zone))
             day = found.toordinal() if found else None
             if told:
                 outbox = Path(self.job.outbox)
-                built = build(header, result, self.manifest, outbox, thresholds)
+                kinds = self.job.results
+                built = build(header, result, self.manifest, outbox, thresholds, kinds)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  an odd header must not cost the case its result
@@ -200,7 +201,7 @@ def _start(job: Job) -> Worker:
 
 def _warm_up(worker: Worker) -> None:
     """Do once what the first case would otherwise wait for: load libraries, plan the networks."""
-    if worker.job.wants_results:
+    if worker.job.results:
         for part in ("sc", "sr", "pr"):
             importlib.import_module(f"highdicom.{part}")
     worker.chain.known_answer_deviation()

@@ -10,6 +10,7 @@ from app.central.fleet.models import EdgeState
 from app.central.fleet.service import DeviceVersionView, SiteView
 from app.central.intake.service import EdgeBalance
 from app.central.references import service as references
+from dashboards.pages.admin.common import ENROLMENT
 from dashboards.pages.views import Step
 
 COMMANDS = (
@@ -47,7 +48,14 @@ def first_steps(
     if all(done):
         return ()
     following = done.index(False)
+    pending = next((e.id for e in edges if e.state is EdgeState.PENDING), "")
+    leads = ("", ENROLMENT, ENROLMENT, f"{ENROLMENT}/edges/{pending}" if pending else ENROLMENT)
     return tuple(
-        Step(text, command, "done" if is_done else "next" if i == following else "to do")
+        Step(
+            text,
+            command,
+            "done" if is_done else "next" if i == following else "to do",
+            "" if is_done else "".join(leads[i : i + 1]),
+        )
         for i, ((text, command), is_done) in enumerate(zip(COMMANDS, done, strict=True))
     )

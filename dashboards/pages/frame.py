@@ -15,6 +15,7 @@ from dashboards import wording
 from dashboards.pages.views import Link, QueueRow, Shell
 from dashboards.templating import render
 
+ADMIN = "/admin"
 NOBODY = "nobody"
 TOPICS = {
     "": "Overview",
@@ -58,6 +59,8 @@ def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
         words.append(("Reports", "/reports"))
     if Permission.AUDIT in GRANTS[person.role] and person.site_id is None:
         words.append(("Audit", "/audit"))
+    if Permission.ENROL in GRANTS[person.role]:
+        words.append(("Admin", ADMIN))
     return tuple(Link(text, href, href == current) for text, href in words)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.central.accounts import service as accounts
 from app.central.accounts.service import Person, Signer
-from app.central.errors import NotAuthenticated, TooLarge, Unusable
+from app.central.errors import NotAuthenticated, PasswordDue, TooLarge, Unusable
 from app.errors import AppError
 from dashboards import wording
 from dashboards.headers import HEADERS
@@ -23,6 +23,7 @@ from dashboards.templating import render
 
 LARGEST_FORM = 64 << 10
 SEE_OTHER = 303
+PASSWORD_PAGE = "/account/password"  # noqa: S105 - where it is chosen
 
 
 class PageRoute(APIRoute):
@@ -37,6 +38,8 @@ class PageRoute(APIRoute):
                 answer = await handle(request)
             except NotAuthenticated:
                 answer = to_sign_in(request)
+            except PasswordDue:
+                answer = RedirectResponse(PASSWORD_PAGE, SEE_OTHER)
             except AppError as error:
                 answer = problem_page(error)
             for name, value in HEADERS.items():
@@ -97,12 +100,28 @@ def signed(
     run: Callable[[Signer], None],
 ) -> tuple[str, ...]:
     """Sign and act; what stood in the way, in words."""
+    return with_password(
+        request, session, person, fields, now, run, wrong_password=wording.WRONG_PASSWORD
+    )
+
+
+def with_password(
+    request: Request,
+    session: Session,
+    person: Person,
+    fields: dict[str, str],
+    now: datetime,
+    run: Callable[[Signer], None],
+    *,
+    wrong_password: str,
+) -> tuple[str, ...]:
+    """Act if the field `password` is the person's; what stood in the way, in words."""
     try:
         signer = accounts.sign(request.app.state.sessions, person, fields.get("password", ""), now)
         with session.begin_nested():
             run(signer)
     except NotAuthenticated:
-        return (wording.WRONG_PASSWORD,)
+        return (wrong_password,)
     except AppError as error:
         return (str(error),)
     return ()

@@ -40,7 +40,11 @@ def sign_in(_: Anyone, request: Request, fields: Form, session: DbSession, now: 
     except NotAuthenticated:
         return _page(SignInView(then, name[:64], wording.SIGN_IN_FAILED), 401)
     token = accounts.log_in(session, account, now)
-    answer = RedirectResponse(then, SEE_OTHER)
+    return with_session(RedirectResponse(then, SEE_OTHER), request, token)
+
+
+def with_session(answer: Response, request: Request, token: str) -> Response:
+    """The answer, which begins a session in this browser, until it is closed."""
     secure = request.app.state.settings.secure_cookies
     answer.set_cookie(
         cookie_name(secure), token, httponly=True, secure=secure, samesite="lax", path="/"

@@ -99,6 +99,7 @@ class Step:
     text: str
     command: str
     state: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import uvicorn
 
 from app.central.accounts.models import Role
 from tests.dashboards.conftest import Scene, scene
-from tests.dashboards.pages_examples import draft_a_report
+from tests.dashboards.pages_examples import await_an_edge, draft_a_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,7 +61,9 @@ class Service:
 @pytest.fixture(scope="module")
 def service(scene: Scene) -> Iterator[Service]:
     scene.browser(Role.QUALITY_APPROVER)
+    scene.browser(Role.ADMINISTRATOR)
     draft_a_report(scene)
+    await_an_edge(scene)
     with Service(scene) as running:
         yield running
 

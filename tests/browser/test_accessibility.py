@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Service
-from tests.browser.visits import Visit, drawn
-from tests.dashboards.pages_examples import paths
+from tests.browser.visits import Visit, drawn, every_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,19 +32,21 @@ def violations(page: Page) -> list[str]:
 def test_no_page_breaks_a_rule_that_axe_can_check(
     chromium: Browser, service: Service, width: int
 ) -> None:
-    # Only here the policy is set aside: axe is a script that is put into the page.
-    context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=True)
-    context.set_default_timeout(180_000)
-    visit = Visit(context.new_page(), service)
-    visit.open("/")
-    found = {"sign-in": violations(visit.page)}
-    visit.sign_in()
-    for name, path in paths(service.scene).items():
-        page = visit.open(path)
-        if width > 640:
-            drawn(page)
-        found[name] = violations(page)
-    context.close()
+    found: dict[str, list[str]] = {}
+    for role, pages in every_page(service).items():
+        # Only here the policy is set aside: axe is a script that is put into the page.
+        context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=True)
+        context.set_default_timeout(180_000)
+        visit = Visit(context.new_page(), service)
+        visit.open("/")
+        found["sign-in"] = violations(visit.page)
+        visit.sign_in(role)
+        for name, path in pages.items():
+            page = visit.open(path)
+            if width > 640:
+                drawn(page)
+            found[name] = violations(page)
+        context.close()
 
     assert {name: broken for name, broken in found.items() if broken} == {}
 

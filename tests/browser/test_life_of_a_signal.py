@@ -16,12 +16,11 @@ from app.central.alerts.models import OutboxMail
 from app.central.reports import drafting
 from dashboards.render import renderers
 from tests.browser.conftest import Service
-from tests.browser.visits import Visit, drawn
-from tests.dashboards.pages_examples import paths
+from tests.browser.visits import Visit, drawn, every_page, reach
 from tests.support.fleet import PASSWORD
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [
     pytest.mark.browser,
@@ -30,11 +29,11 @@ pytestmark = [
 
 
 def test_every_page_asks_only_this_service_and_breaks_no_rule(visit: Visit) -> None:
-    visit.open("/")
-    visit.sign_in()
-
-    for path in paths(visit.service.scene).values():
-        drawn(visit.open(path))
+    for role, pages in every_page(visit.service).items():
+        visit.open("/sign-in")
+        visit.sign_in(role)
+        for path in pages.values():
+            drawn(visit.open(path))
 
     hosts = {urlsplit(url).netloc for url in visit.requests if not url.startswith("data:")}
     assert hosts == {urlsplit(visit.service.url).netloc}
@@ -67,16 +66,16 @@ def test_on_paper_the_static_figure_takes_the_place_of_the_live_one(visit: Visit
 
 
 def test_no_page_is_wider_than_a_narrow_screen(chromium: Browser, service: Service) -> None:
-    context = chromium.new_context(viewport={"width": 320, "height": 640})
-    context.set_default_timeout(180_000)
-    visit = Visit(context.new_page(), service)
-    visit.open("/")
-    visit.sign_in()
-
     widths = {}
-    for path in paths(service.scene).values():
-        widths[path] = visit.open(path).evaluate("document.documentElement.scrollWidth")
-    context.close()
+    for role, pages in every_page(service).items():
+        context = chromium.new_context(viewport={"width": 320, "height": 640})
+        context.set_default_timeout(180_000)
+        visit = Visit(context.new_page(), service)
+        visit.open("/")
+        visit.sign_in(role)
+        for path in pages.values():
+            widths[path] = visit.open(path).evaluate("document.documentElement.scrollWidth")
+        context.close()
 
     assert {path: width for path, width in widths.items() if width > 320} == {}
 
@@ -175,13 +174,3 @@ def test_a_report_is_reviewed_with_the_keyboard_alone(visit: Visit) -> None:
     page.wait_for_selector("text=reviewed, waits for approval")
 
     assert page.locator("text=Signed by Quality_Approver Person").is_visible()
-
-
-def reach(page: Page, selector: str) -> None:
-    """Go on by Tab until the element has the focus."""
-    wanted = selector.removeprefix("#")
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == wanted:
-            return
-    raise AssertionError(f"{selector} cannot be reached by the keyboard")

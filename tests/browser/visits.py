@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.central.accounts.models import Role
 from tests.browser.conftest import Service
+from tests.dashboards.pages_examples import admin_paths, paths
 from tests.support.fleet import PASSWORD
 
 if TYPE_CHECKING:
@@ -34,13 +36,31 @@ class Visit:
         self.page.goto(self.service.url + path, wait_until="load")
         return self.page
 
-    def sign_in(self) -> None:
-        self.page.fill("#name", "quality_approver")
+    def sign_in(self, role: Role = Role.QUALITY_APPROVER) -> None:
+        self.page.fill("#name", role.value)
         self.page.fill("#password", PASSWORD)
         self.page.click("main button")
+
+
+def every_page(service: Service) -> dict[Role, dict[str, str]]:
+    """Every page, under somebody who may open it."""
+    return {
+        Role.QUALITY_APPROVER: paths(service.scene),
+        Role.ADMINISTRATOR: admin_paths(service.scene),
+    }
 
 
 def drawn(page: Page) -> None:
     """Wait until every live figure has been drawn."""
     # A selector, not a function: the policy forbids to evaluate strings.
     page.wait_for_selector("figure[data-live]:not([data-drawn])", state="detached")
+
+
+def reach(page: Page, selector: str) -> None:
+    """Go on by Tab until the element has the focus."""
+    wanted = selector.removeprefix("#")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == wanted:
+            return
+    raise AssertionError(f"{selector} cannot be reached by the keyboard")

@@ -32,6 +32,7 @@ from dashboards.pages.views import (
     SubjectView,
 )
 from tests.dashboards import charts_examples as charts
+from tests.dashboards.admin_examples import ADMIN_PAGES
 
 HOSTILE = "BX-2</script><script>alert(1)</script>"
 SHELL = Shell(
@@ -237,4 +238,5 @@ PAGES: dict[str, tuple[str, object]] = {
     ),
     "sign_in": ("sign_in.html", SignInView("/signals/S-0147", error=wording.SIGN_IN_FAILED)),
     "problem": ("problem.html", ProblemView("Not found", "There is no such signal.")),
+    **ADMIN_PAGES,
 }

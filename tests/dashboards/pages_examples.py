@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import date
 
 from app import clock
+from app.central.accounts.models import Role
+from app.central.fleet import service as fleet
 from app.central.reports import drafting
 from dashboards.pages import topics
 from dashboards.render import renderers
-from tests.dashboards.conftest import MOVED_SITE, Scene
+from tests.dashboards.conftest import MOVED_SITE, QUIET_SITE, Scene
 
 
 def draft_a_report(scene: Scene) -> None:
@@ -19,6 +21,27 @@ def draft_a_report(scene: Scene) -> None:
             session, scene.world.lock_digest, start, end, by="RS-0001", now=clock.now()
         )
     assert drafting.draft_waiting(scene.world.sessions, renderers().report, clock.now()) == 1
+
+
+def await_an_edge(scene: Scene) -> str:
+    """An edge that has presented its key, and another code that waits; the edge's id."""
+    scene.world.code(QUIET_SITE)
+    return scene.world.an_edge(QUIET_SITE, active=False).edge_id
+
+
+def admin_paths(scene: Scene) -> dict[str, str]:
+    """Every GET that only an administrator may open, or sees more of."""
+    with scene.world.sessions() as session:
+        edges = [e for s in fleet.sites(session) for e in s.edges]
+    first = {e.state.value: f"/admin/enrolment/edges/{e.id}" for e in reversed(edges)}
+    return {
+        "admin-enrolment": "/admin/enrolment",
+        **{f"admin-edge-{state}": path for state, path in first.items()},
+        "admin-accounts": "/admin/accounts",
+        "admin-account": f"/admin/accounts/person?name={Role.QUALITY_APPROVER.value}",
+        "admin-recipients": "/admin/recipients",
+        "admin-recipient": "/admin/recipients/recipient?address=quality@example.org",
+    }
 
 
 def paths(scene: Scene) -> dict[str, str]:
@@ -38,4 +61,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "balance": "/balance",
         "reports": "/reports",
         "report": "/reports/DR-0001",
+        "enrolment": "/admin/enrolment",
+        "account": "/account",
+        "password": "/account/password",
     }

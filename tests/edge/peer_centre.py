@@ -42,6 +42,7 @@ class PeerCentre:
     state: str = "active"
     public: bytes = b""
     windows: dict[tuple[int, int], Window] = field(default_factory=dict)
+    heads: list[str] = field(default_factory=list)  # request lines and headers
     bodies: list[bytes] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -53,6 +54,7 @@ class PeerCentre:
 
     def answer(self, method: str, path: str, headers: Any, content: bytes) -> tuple[int, bytes]:
         with self.lock:
+            self.heads.append(f"{method} {path}\n{headers}")
             self.bodies.append(content)
             fault = self.faults.pop(0) if self.faults else ""
             if fault.isdigit():

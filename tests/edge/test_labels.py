@@ -130,6 +130,7 @@ def test_a_read_that_was_counted_in_a_window_is_not_changed(
         (a_row(source="sentinel"), "unknown_source"),
         (a_row("", sentinel_id="3", source="sentinel"), "unknown_sentinel"),
         (a_row("", sentinel_id="-1", source="sentinel"), "unknown_sentinel"),
+        (a_row("", sentinel_id="9" * 5000, source="sentinel"), "unknown_sentinel"),
         (a_row(reader=""), "no_reader"),
         (a_row(read_on="yesterday"), "unreadable_date"),
         (a_row(read_on="2026-03-11"), "read_in_the_future"),

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydicom.dataset import Dataset
+from structlog.testing import capture_logs
 
 from app.edge import query_web
 from app.edge.journal import Journal, meta
@@ -28,10 +29,14 @@ LINE = "--b0undary"
 
 @dataclass
 class Service:
-    """Studies of one object each, as PS3.18 serves them. `spoilt`: answers by part of the path."""
+    """Studies of one object each, as PS3.18 serves them.
+
+    `spoilt`: answers by part of the path. `beside`: what every match says too.
+    """
 
     objects: list[Dataset] = field(default_factory=list)
     spoilt: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
     cap: int = 100
     asked: list[str] = field(default_factory=list)
     authorization: set[str | None] = field(default_factory=set)
@@ -56,7 +61,7 @@ class Service:
             case ["studies", study, "series", _, "instances", _]:
                 return 200, *multipart(as_bytes(self._of(study)[0]))
         offset = int(parse_qs(parts.query)["offset"][0])
-        page = found[offset : offset + self.cap]
+        page = [one | self.beside for one in found[offset : offset + self.cap]]
         return (
             (200, "application/dicom+json", json.dumps(page).encode()) if page else (204, "", b"")
         )
@@ -240,3 +245,15 @@ def test_an_archive_that_is_away_is_asked_again(
 
     assert asked.round(MARK) == 0
     assert door.counted["query", "failed"] == 1
+
+
+def test_what_a_library_says_about_an_answer_is_not_logged(
+    tmp_path: Path, journal: Journal, service: Service, door: Door
+) -> None:
+    """It may quote the answer; the parser of this one gives up with words of its own."""
+    service.spoilt = {"/studies": (200, "application/dicom+json", b"[" * 100_000)}
+
+    with capture_logs() as logged:
+        assert a_query(tmp_path, journal, service, door).round(MARK) == 0
+
+    assert [entry["reason"] for entry in logged] == ["RecursionError"]

@@ -55,6 +55,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
             '"f"',
             "query_authorization_file: expected only with an https",
         ),
+        ("storescp_port", "11112", "storescp_port: a number other than 0 and that of port"),
         ("study_objects", "2", "study_objects: expected together with study_quiet_seconds"),
         ("upload_host", '"0.0.0.0"', "upload_host: another address than this machine's own"),
         ("upload_certificate", '"c"', "upload_certificate: expected together with upload_key"),

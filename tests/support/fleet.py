@@ -149,6 +149,7 @@ class World:
                 by="test",
                 now=clock.now(),
                 seen_fingerprint=edge.key.key_id,
+                reason="" if action is EdgeAction.APPROVE else "by the test",
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ _FRAME = b"\x28\xb5\x2f\xfd"  # a zstd frame begins so (RFC 8878)
 def said(edge: RunningEdge) -> dict[str, bytes]:
     """By where it stands: requests as sent and inflated, log, status, journal, all file names."""
     bodies = [bytes(body) for body in edge.centre.bodies]
+    heads = [head.encode() for head in edge.centre.heads]
     local = ("status.json", "journal.db")
     return {
-        "requests": b"\0".join(bodies),
+        "requests": b"\0".join(heads + bodies),
         "requests inflated": b"\0".join(map(_inflated, bodies)),
         "log": edge.log.read_bytes(),
         "names": "\0".join(_names(edge.data)).encode(errors="replace"),
@@ -38,10 +40,13 @@ def leaks(places: dict[str, bytes], values: Iterable[str]) -> set[tuple[str, str
 
 
 def _inflated(body: bytes) -> bytes:
-    start = body.find(_FRAME)
-    if start < 0:
-        return b""
-    return zstandard.ZstdDecompressor().decompressobj().decompress(body[start:])
+    """Every frame in it: a request may carry many windows."""
+    parts, start = [], body.find(_FRAME)
+    while start >= 0:
+        with suppress(zstandard.ZstdError):  # the four bytes may also stand elsewhere
+            parts.append(zstandard.ZstdDecompressor().decompressobj().decompress(body[start:]))
+        start = body.find(_FRAME, start + 1)
+    return b"\0".join(parts)
 
 
 def _names(folder: Path) -> list[str]:

@@ -35,6 +35,9 @@ class Account(Base):
         ForeignKey("site.id"), comment="Only this site; null: every site"
     )
     password_hash: Mapped[str] = mapped_column(comment="argon2id")
+    password_until: Mapped[datetime | None] = mapped_column(
+        comment="One-time password: replaced at log-in, opens nothing from then on; null: own"
+    )
     failed_attempts: Mapped[int] = mapped_column(BigInteger, comment="Since the last success")
     locked_until: Mapped[datetime | None] = mapped_column(comment="No log-in before")
     code_secret: Mapped[str | None] = mapped_column(

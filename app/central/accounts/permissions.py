@@ -14,7 +14,7 @@ from app.central.accounts import service, tokens
 from app.central.accounts.models import Role
 from app.central.accounts.service import Person
 from app.central.database import DbSession
-from app.central.errors import Forbidden, NotAuthenticated
+from app.central.errors import Forbidden, NotAuthenticated, PasswordDue
 
 
 class Permission(StrEnum):
@@ -76,18 +76,28 @@ def require(permission: Permission) -> Callable[[Request, Person], Person]:
     """A dependency that admits people with `permission`."""
 
     def admitted(request: Request, person: Annotated[Person, Depends(current_person)]) -> Person:
+        if person.must_choose_password:
+            raise PasswordDue("choose a password of your own first")
         if permission not in GRANTS[person.role]:
             raise Forbidden(f"permission to {permission.value} is needed")
         if person.site_id is not None and permission in WHOLE_FLEET:
             raise Forbidden(
                 f"to {permission.value} covers every site; your account is bound to one"
             )
-        if person.reads_only and request.method not in SAFE_METHODS:
-            raise Forbidden("an API token reads; log in to change anything")
-        return person
+        return oneself(request, person)
 
     admitted.permission = permission  # type: ignore[attr-defined]
     return admitted
+
+
+def oneself(request: Request, person: Annotated[Person, Depends(current_person)]) -> Person:
+    """Whoever is logged in, be it with a one-time password: for that password's end."""
+    if person.reads_only and request.method not in SAFE_METHODS:
+        raise Forbidden("an API token reads; log in to change anything")
+    return person
+
+
+oneself.permission = "oneself"  # type: ignore[attr-defined]
 
 
 def anyone() -> None:
@@ -97,6 +107,7 @@ def anyone() -> None:
 anyone.permission = "anyone"  # type: ignore[attr-defined]
 
 Anyone = Annotated[None, Depends(anyone)]
+Oneself = Annotated[Person, Depends(oneself)]
 Viewer = Annotated[Person, Depends(require(Permission.READ))]
 Assessor = Annotated[Person, Depends(require(Permission.ASSESS))]
 Reporter = Annotated[Person, Depends(require(Permission.REPORT))]

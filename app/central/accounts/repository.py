@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.central.accounts.models import Account, ApiToken, LoginSession
+from app.central.accounts.models import Account, ApiToken, LoginSession, Role
 
 
 def find_account(session: Session, name: str, *, lock: bool = False) -> Account | None:
@@ -19,6 +19,20 @@ def find_account(session: Session, name: str, *, lock: bool = False) -> Account 
 def accounts(session: Session, *, limit: int = 500) -> Sequence[Account]:
     """Everybody, by name."""
     return session.scalars(select(Account).order_by(Account.name).limit(limit)).all()
+
+
+def lock_administrators(session: Session) -> set[str]:
+    """Who can administer now: active, for every site, with a password of their own.
+
+    Locked in one order, so that of two who leave at once one waits and sees the other gone.
+    """
+    query = select(Account.name).where(
+        Account.role == Role.ADMINISTRATOR,
+        Account.disabled_at.is_(None),
+        Account.site_id.is_(None),
+        Account.password_until.is_(None),
+    )
+    return set(session.scalars(query.order_by(Account.name).with_for_update()))
 
 
 def find_session(session: Session, id_hash: str) -> LoginSession | None:

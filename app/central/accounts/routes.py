@@ -1,15 +1,13 @@
-"""Log in and out; people."""
+"""Log in and out, and one's own password."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastapi import APIRouter, Request, Response
 
-from app.central.accounts import repository, service
+from app.central.accounts import people, service
 from app.central.accounts.models import Account
-from app.central.accounts.permissions import Administrator, Anyone, Now, Viewer, cookie_name
-from app.central.accounts.schemas import LogIn, NewAccount, PersonOut
+from app.central.accounts.permissions import Anyone, Now, Oneself, Viewer, cookie_name
+from app.central.accounts.schemas import LogIn, NewPassword, PersonOut
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.problems import problems
@@ -47,37 +45,23 @@ def log_out(request: Request, session: DbSession, _: Viewer) -> Response:
     return answer
 
 
-@router.get("/accounts", response_model=list[PersonOut], responses=problems(401, 403))
-def list_accounts(session: DbSession, _: Administrator) -> Sequence[Account]:
-    """Everybody."""
-    return repository.accounts(session)
-
-
-@router.post("/accounts", response_model=PersonOut, status_code=201, responses=problems(403, 409))
-def add_account(body: NewAccount, session: DbSession, now: Now, by: Administrator) -> Account:
-    """Add a person."""
-    return service.create_account(
-        session,
-        name=body.name,
-        full_name=body.full_name,
-        role=body.role,
-        password=body.password.get_secret_value(),
-        site_id=body.site_id,
-        by=by.name,
-        now=now,
-    )
-
-
-@router.post(
-    "/accounts/{name}/disablement",
+@router.put(
+    "/account/password",
     status_code=204,
     response_class=Response,
-    responses=problems(403, 422),
+    responses=problems(401, 403, 422),
 )
-def disable_account(name: str, session: DbSession, now: Now, by: Administrator) -> Response:
-    """No more log-ins; sessions end at once."""
-    service.disable(session, name, by=by.name, now=now)
-    return Response(status_code=204)
+def change_password(
+    body: NewPassword, request: Request, session: DbSession, person: Oneself, now: Now
+) -> Response:
+    """Choose a password of one's own; every other session of the person ends."""
+    state = request.app.state
+    service.sign(state.sessions, person, body.password.get_secret_value(), now)
+    new = body.new_password.get_secret_value()
+    account = people.set_password(session, person.name, new, now=now)
+    answer = Response(status_code=204)
+    set_cookie(answer, service.log_in(session, account, now), state.settings.secure_cookies)
+    return answer
 
 
 def set_cookie(response: Response, token: str, secure: bool) -> None:

@@ -42,6 +42,39 @@ class PersonOut(BaseModel):
     site_id: str | None
 
 
+class AccountOut(PersonOut):
+    """An account as an administrator sees it."""
+
+    created_at: datetime
+    disabled_at: datetime | None
+    locked_until: datetime | None
+    password_until: datetime | None = Field(description="of a one-time password; null: their own")
+
+
+class NewRole(BaseModel):
+    """What a person is here for from now on, and at which site; null: every site."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+    site_id: str | None = None
+
+
+class OneTimePassword(BaseModel):
+    """Opens nothing but the choice of one's own password; shown once."""
+
+    password: str
+
+
+class NewPassword(BaseModel):
+    """The present password, and the one to come."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: SecretStr = Field(max_length=1024)
+    new_password: SecretStr = Field(max_length=1024)
+
+
 class PasswordAgain(BaseModel):
     """The password, given again before something that matters."""
 

@@ -15,6 +15,7 @@ from app.central.accounts import codes, repository
 from app.central.accounts.models import Account, LoginSession, Role
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.central.fleet import repository as fleet
 from app.contracts.signing import sha256
 
 # OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
@@ -36,6 +37,7 @@ class Person:
     role: Role
     site_id: str | None
     reads_only: bool = False  # comes with an API token
+    must_choose_password: bool = False  # came with a one-time password
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ def create_account(
     """Add a person."""
     if not name.isprintable() or not 0 < len(name) <= 64:
         raise Unusable("account name: 1 to 64 printable characters expected")
+    if not full_name.isprintable() or not 0 < len(full_name) <= 200:
+        raise Unusable("full name: 1 to 200 printable characters expected")
+    check_site(session, role, site_id)
     if len(password) < SHORTEST_PASSWORD:
         raise Unusable(f"password: at least {SHORTEST_PASSWORD} characters, got {len(password)}")
     if repository.find_account(session, name) is not None:
@@ -70,7 +75,7 @@ def create_account(
         full_name=full_name,
         role=role,
         site_id=site_id,
-        password_hash=_hash(password),
+        password_hash=hash_password(password),
         failed_attempts=0,
         created_at=now,
     )
@@ -85,6 +90,16 @@ def create_account(
         detail={"role": role.value, "site": site_id},
     )
     return account
+
+
+def check_site(session: Session, role: Role, site_id: str | None) -> None:
+    """A person is bound to a site that exists, an administrator to none."""
+    if site_id is None:
+        return
+    if fleet.find_site(session, site_id) is None:
+        raise Unusable(f"site: no site {site_id[:32]}")
+    if role is Role.ADMINISTRATOR:
+        raise Unusable("site: none expected, an administrator acts for every site")
 
 
 def check_password(
@@ -149,7 +164,13 @@ def person_of(session: Session, token: str, now: datetime) -> Person | None:
         session.delete(found)
         return None
     found.last_used_at = now
-    return Person(account.name, account.full_name, account.role, account.site_id)
+    return Person(
+        account.name,
+        account.full_name,
+        account.role,
+        account.site_id,
+        must_choose_password=account.password_until is not None,
+    )
 
 
 def log_out(session: Session, token: str) -> None:
@@ -159,23 +180,14 @@ def log_out(session: Session, token: str) -> None:
         session.delete(found)
 
 
-def disable(session: Session, name: str, *, by: str, now: datetime) -> None:
-    """No more log-ins, and every session of the person ends."""
-    account = repository.find_account(session, name, lock=True)
-    if account is None:
-        raise Unusable(f"no account {name}")
-    account.disabled_at = now
-    repository.end_sessions(session, name)
-    audit.record(session, actor=by, action="accounts:account:disable", subject=name, at=now)
-
-
 def _has_code(account: Account, code: str | None, now: datetime) -> bool:
     return code is None or account.codes_since is None or codes.spend(account, code, now)
 
 
 def _is_shut(account: Account, now: datetime) -> bool:
     locked = account.locked_until is not None and now < account.locked_until
-    return account.disabled_at is not None or locked
+    lapsed = account.password_until is not None and now >= account.password_until
+    return account.disabled_at is not None or locked or lapsed
 
 
 def _count(session: Session, account: Account, matches: bool, now: datetime) -> None:
@@ -196,6 +208,11 @@ def _count(session: Session, account: Account, matches: bool, now: datetime) -> 
         )
 
 
+def is_password_of(account: Account, password: str) -> bool:
+    """Whether this is the present password of the account."""
+    return _matches(account.password_hash, password)
+
+
 def _matches(password_hash: str, password: str) -> bool:
     with AT_ONCE:
         try:
@@ -204,6 +221,7 @@ def _matches(password_hash: str, password: str) -> bool:
             return False
 
 
-def _hash(password: str) -> str:
+def hash_password(password: str) -> str:
+    """What is stored of a password."""
     with AT_ONCE:
         return HASHER.hash(password)

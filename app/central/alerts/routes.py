@@ -8,9 +8,16 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.central.accounts import service as accounts
 from app.central.accounts.permissions import Administrator, Assessor, Now, Reporter, Viewer
-from app.central.alerts import assessments, service
+from app.central.alerts import assessments, recipients, service
 from app.central.alerts.assessments import VigilanceView
-from app.central.alerts.schemas import AssessmentIn, AwarenessIn, NewRecipient, RecipientOut
+from app.central.alerts.schemas import (
+    AssessmentIn,
+    AwarenessIn,
+    NewRecipient,
+    RecipientOut,
+    RecipientTest,
+    Routing,
+)
 from app.central.alerts.service import MailView
 from app.central.database import DbSession
 from app.central.problems import problems
@@ -39,6 +46,18 @@ def add_recipient(
     return RecipientOut.model_validate(made)
 
 
+@router.put(
+    "/recipients/{address:path}", response_model=RecipientOut, responses=problems(403, 404, 422)
+)
+def change_recipient(
+    address: str, body: Routing, session: DbSession, now: Now, by: Administrator
+) -> RecipientOut:
+    """Tell somebody other things from now on."""
+    given = {name: getattr(body, name) for name in Routing.model_fields}
+    changed = recipients.change(session, address, by=by.name, now=now, **given)
+    return RecipientOut.model_validate(changed)
+
+
 @router.delete(
     "/recipients/{address:path}",
     status_code=204,
@@ -48,6 +67,28 @@ def add_recipient(
 def remove_recipient(address: str, session: DbSession, now: Now, by: Administrator) -> Response:
     """Tell somebody no longer."""
     service.remove_recipient(session, address, by=by.name, now=now)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/recipient-tests",
+    status_code=204,
+    response_class=Response,
+    responses=problems(403, 404, 409, 422),
+)
+def test_recipient(
+    body: RecipientTest, request: Request, session: DbSession, now: Now, by: Administrator
+) -> Response:
+    """Send one message that says it is a test; `mails` says what became of it."""
+    state = request.app.state
+    recipients.send_test(
+        session,
+        body.address,
+        renderers=state.renderers,
+        settings=state.settings,
+        by=by.name,
+        now=now,
+    )
     return Response(status_code=204)
 
 

@@ -30,16 +30,21 @@ class AssessmentIn(_In):
     password: SecretStr = Field(max_length=1024)
 
 
-class NewRecipient(_In):
-    """Somebody to tell."""
+class Routing(_In):
+    """What reaches somebody, and when."""
 
-    address: str = Field(max_length=254)
     least_severity: Severity = Severity.NOTICE
     site_id: str | None = None
     device: str | None = Field(default=None, max_length=200)
     on_escalation: bool = False
     wants_digest: bool = True
     duty: Duty | None = None
+
+
+class NewRecipient(Routing):
+    """Somebody to tell."""
+
+    address: str = Field(max_length=254)
 
 
 class RecipientOut(NewRecipient):
@@ -49,3 +54,9 @@ class RecipientOut(NewRecipient):
 
     added_by: str
     added_at: datetime
+
+
+class RecipientTest(_In):
+    """Where a test message is to go."""
+
+    address: str = Field(max_length=254)

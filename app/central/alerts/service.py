@@ -109,8 +109,7 @@ def add_recipient(
 ) -> Recipient:
     """Somebody more is told."""
     check_address(address)
-    if site_id is not None and fleet_repository.find_site(session, site_id) is None:
-        raise Unusable(f"site_id: no site {site_id[:32]}")
+    check_site(session, site_id)
     if repository.find_recipient(session, address) is not None:
         raise NotAllowed("this address is told already")
     found = Recipient(
@@ -128,6 +127,12 @@ def add_recipient(
     session.flush()
     audit.record(session, actor=by, action="alerts:recipient:add", subject=address, at=now)
     return found
+
+
+def check_site(session: Session, site_id: str | None) -> None:
+    """Refuse a site that is not there; null means every site."""
+    if site_id is not None and fleet_repository.find_site(session, site_id) is None:
+        raise Unusable(f"site_id: no site {site_id[:32]}")
 
 
 def check_address(address: str) -> None:

@@ -93,6 +93,15 @@ def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
     return session.get(EnrolmentCode, code_hash, with_for_update=True)
 
 
+def waiting_codes(session: Session, now: datetime) -> Sequence[EnrolmentCode]:
+    """Codes that nobody has redeemed and that still hold, the next to expire first."""
+    query = select(EnrolmentCode).where(
+        EnrolmentCode.edge_id.is_(None), EnrolmentCode.expires_at > now
+    )
+    order = EnrolmentCode.expires_at, EnrolmentCode.code_hash
+    return session.scalars(query.order_by(*order).limit(500)).all()
+
+
 def among(names: Sequence[str]) -> ColumnElement[Any]:
     """For `column == among(names)`: one parameter, however many names."""
     return any_(bindparam(None, list(names), type_=ARRAY(Text)))

@@ -11,7 +11,8 @@ from app.central.accounts.service import Person
 from app.central.body import limited_body
 from app.central.database import DbSession
 from app.central.errors import NotFound
-from app.central.fleet import service
+from app.central.fleet import codes, service
+from app.central.fleet.codes import CodeView
 from app.central.fleet.schemas import CodeOut, EdgeActionIn, NewCode, NewSite, Registered
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.problems import problems
@@ -77,6 +78,12 @@ def create_enrolment_code(
     return CodeOut(code=code)
 
 
+@router.get("/enrolment-codes", response_model=list[CodeView], responses=problems(401))
+def list_enrolment_codes(session: DbSession, now: Now, person: Viewer) -> tuple[CodeView, ...]:
+    """Codes that wait for their edge; the codes themselves are stored nowhere."""
+    return codes.waiting(session, now, scope=person.site_id)
+
+
 @router.get("/edges/{edge_id}", response_model=EdgeView, responses=problems(404))
 def show_edge(edge_id: str, session: DbSession, person: Viewer) -> EdgeView:
     """One edge."""
@@ -85,11 +92,13 @@ def show_edge(edge_id: str, session: DbSession, person: Viewer) -> EdgeView:
     return view
 
 
-@router.post("/edges/{edge_id}/actions", response_model=EdgeView, responses=problems(403, 404, 409))
+@router.post(
+    "/edges/{edge_id}/actions", response_model=EdgeView, responses=problems(403, 404, 409, 422)
+)
 def act_on_edge(
     edge_id: str, body: EdgeActionIn, session: DbSession, now: Now, by: Enroller
 ) -> EdgeView:
-    """Approve, suspend, resume, revoke or retire an edge."""
+    """Approve (with the fingerprint), suspend, resume, revoke or retire (with a reason) an edge."""
     within(by, service.get_edge(session, edge_id).site_id)
     service.act(
         session,

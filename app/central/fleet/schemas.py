@@ -34,7 +34,10 @@ class CodeOut(BaseModel):
 
 
 class EdgeActionIn(_In):
-    """What to do to an edge. To approve, name the fingerprint that was compared."""
+    """What to do to an edge. To approve, name the fingerprint that was compared.
+
+    Everything else needs a reason.
+    """
 
     action: EdgeAction
     fingerprint: str = Field(default="", max_length=64)

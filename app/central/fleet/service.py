@@ -275,12 +275,15 @@ def act(
 ) -> Edge:
     """Approve, suspend, resume, revoke or retire an edge.
 
-    Approval names the fingerprint that the person has compared with the hospital's.
+    Approval names the fingerprint that the person has compared with the hospital's; everything
+    else gives its reason.
     """
     edge = get_edge(session, edge_id, lock=True)
     new_state = EDGE_TRANSITIONS.get((edge.state, action))
     if new_state is None:
         raise NotAllowed(f"{action.value}: edge {edge_id} is {edge.state.value}")
+    if action is not EdgeAction.APPROVE and not reason.strip():
+        raise Unusable(f"reason: needed to {action.value} an edge")
     if action is EdgeAction.APPROVE:
         if seen_fingerprint != fingerprint(edge):
             raise NotAllowed("the fingerprint given is not that of the key that was presented")

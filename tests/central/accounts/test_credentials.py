@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from app import clock
 from app.central.accounts.models import Role
-from app.central.accounts.service import disable
+from app.central.accounts.people import disable
 from tests.conftest import Clock
 from tests.support.fleet import PASSWORD, World
 

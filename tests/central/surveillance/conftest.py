@@ -38,7 +38,8 @@ class Watched:
             found = service.evaluate(
                 session, self.world.lock_digest, day, announce=self._tell, now=clock.now()
             )
-        assert found is not None
+            assert found is not None
+            assert found.evidence  # a column that is only read where it is asked for
         return found
 
     def go_on(self, days: int, **change: Any) -> None:

@@ -1,0 +1,1 @@
+"""Small programs that run in a peer's own environment, never in ours."""

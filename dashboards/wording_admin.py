@@ -1,0 +1,154 @@
+"""Sentences of the pages of the area *Admin*; see `wording.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.central.accounts.models import Account, Role
+from app.central.alerts.duty import Duty
+from app.central.alerts.models import MailState, Recipient, Severity
+from app.central.fleet.models import EdgeAction, EdgeState
+from dashboards.wording import count, instant, listed, sentence_case
+
+EDGE_STATES = {
+    EdgeState.PENDING: "The edge has presented its key. A person compares and approves it.",
+    EdgeState.ACTIVE: "The edge is active: its windows count.",
+    EdgeState.SUSPENDED: "The edge is suspended: its windows are quarantined until it is resumed.",
+    EdgeState.REVOKED: "The edge is revoked: nothing from its key is taken in any more.",
+    EdgeState.RETIRED: "The edge is retired: what it still held is taken in, and nothing is due.",
+}
+EDGE_ACTIONS = {
+    EdgeAction.SUSPEND: "suspend: its windows are quarantined until it is resumed",
+    EdgeAction.RESUME: "resume: its windows count again",
+    EdgeAction.REVOKE: "revoke, for good: nothing from this key is taken in any more",
+    EdgeAction.RETIRE: "retire, for good: the installation has ended",
+}
+ENROLMENT_STEPS = (
+    "One-time code given to the hospital",
+    "Key presented by the edge",
+    "Fingerprint compared and approved by a person",
+    "First window received",
+)
+CHOOSE_ACTION = "Action: choose one."
+CODE_SHOWN = (
+    "This code is shown once. It is good for one edge and for 24 hours.",
+    "Give it to the hospital on a way that nobody else reads; they run the agent with it.",
+)
+
+ROLES = {
+    Role.VIEWER: "viewer: looks, changes nothing",
+    Role.ANALYST: "analyst: decides on signals, proposes references, drafts reports",
+    Role.QUALITY_APPROVER: "quality approver: the second person; also the duty to report, audit",
+    Role.REGULATORY: "regulatory: the duty to report; also decides on signals, audit",
+    Role.SITE_ADMIN: "site admin: codes and edges, of one site or of all",
+    Role.ADMINISTRATOR: "administrator: people, sites, devices, edges; the second person",
+    Role.AUDITOR: "auditor: reads and exports the audit trail",
+}
+CHOOSE_ROLE = "Role: choose one."
+EVERY_SITE = "every site"
+ONE_TIME_SHOWN = (
+    "This password is shown once and is good for three days. Give it to the person on a way that "
+    "nobody else reads.",
+    "It opens nothing but the choice of a password of their own, at the next sign-in.",
+)
+PASSWORD_NOT_YOURS = "Present password: it is not yours."  # noqa: S105
+PASSWORDS_DIFFER = "New password: it was not typed twice alike."
+PASSWORD_CHANGED = "Your password is changed. Every other session of yours has ended."  # noqa: S105
+CODES = {
+    "none": "Sign-in asks for your password alone.",
+    "begun": "A set-up is under way: type the first code that your authenticator shows.",
+    "set": "Sign-in asks for your password and a code of your authenticator.",
+}
+QR_TITLE = "QR code for an authenticator; the secret beside it says the same"
+CODE_NOT_RIGHT = (
+    "Code: it is not the one of the moment. Wait for the next one, or begin the set-up anew."
+)
+TOKEN_SHOWN = (
+    "This token is shown once. A script sends it as `Authorization: Bearer …`.",
+    "It reads what you may read and changes nothing. Whoever has it reads in your name.",
+)
+NOTICES = {
+    "password": PASSWORD_CHANGED,
+    "codes": "One-time codes are set up: the next sign-in asks for one.",
+    "codes-ended": "One-time codes are ended. Every other session of yours has ended.",
+    "token": "The token is revoked.",
+}
+DAYS = "Days: a whole number from 1 to {longest} expected."
+SEVERITIES = {
+    Severity.INFO: "info and everything above",
+    Severity.NOTICE: "notice and above: prevalence, late data",
+    Severity.WARNING: "warning and above: scanner, annotation, silence, lost routing",
+    Severity.URGENT: "urgent alone: a broken lock, lost performance",
+}
+CHOOSE_SEVERITY = "Least severity: choose one."
+EVERY_DEVICE = "every device"
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+CHOOSE_WEEKDAY = "Duty hours: choose at least one weekday."
+MAIL_STATES = {
+    MailState.PENDING: "waits",
+    MailState.SENDING: "on its way",
+    MailState.SENT: "accepted by the mail server",
+    MailState.UNCERTAIN: "not known whether accepted, sent once more",
+    MailState.DEAD: "given up",
+}
+TEST_QUEUED = "A test message is queued; below is what becomes of it."
+LAST_ADMINISTRATOR = (
+    "One active administrator is always left: the last one can neither be disabled nor get "
+    "another role."
+)
+
+
+def accounts_sentences(active: int, disabled: int, administrators: int) -> tuple[str, ...]:
+    """How many people may sign in, and how many of them administer."""
+    gone = f", {count(disabled, 'account')} disabled" if disabled else ""
+    return (
+        f"{sentence_case(count(active, 'person', 'people'))} may sign in{gone}.",
+        f"{sentence_case(count(administrators, 'administrator'))}. {LAST_ADMINISTRATOR}",
+    )
+
+
+def account_state(account: Account, now: datetime) -> str:
+    """Whether a person may sign in, and if not, why."""
+    if account.disabled_at is not None:
+        return f"disabled {instant(account.disabled_at)}"
+    if account.locked_until is not None and now < account.locked_until:
+        return f"locked until {instant(account.locked_until)}, too many wrong guesses"
+    if account.password_until is None:
+        return "active"
+    lapsed = "lapsed" if now >= account.password_until else "good until"
+    return f"one-time password, {lapsed} {instant(account.password_until)}"
+
+
+def recipients_sentences(people: int, given_up: int) -> tuple[str, ...]:
+    """How many are told, and what reached nobody."""
+    told = f"{sentence_case(count(people, 'address', 'addresses'))} told about signals."
+    if not given_up:
+        return (told,)
+    lost = sentence_case(count(given_up, "message"))
+    return (told, f"{lost} reached nobody: see the newest messages below.")
+
+
+def duty(recipient: Recipient) -> str:
+    """When somebody may be written to."""
+    if recipient.duty is None:
+        return "at any time"
+    hours = Duty.model_validate(recipient.duty)
+    days = listed((WEEKDAYS[d][:3] for d in sorted(set(hours.weekdays))), most=7)
+    return f"{days}, {hours.start:%H:%M} to {hours.until:%H:%M}, {hours.zone}"
+
+
+def told_when(recipient: Recipient) -> str:
+    """At once, or when nobody has acknowledged."""
+    return "when nobody has answered in time" if recipient.on_escalation else "at once"
+
+
+def enrolment_sentences(states: Sequence[EdgeState], codes: int) -> tuple[str, ...]:
+    """How many edges there are, by state, and how many codes still wait."""
+    if not states:
+        edges = "No edge is enrolled yet."
+    else:
+        parts = [f"{states.count(s)} {s.value}" for s in EdgeState if s in states]
+        edges = f"{sentence_case(count(len(states), 'edge'))}: {listed(parts, most=5)}."
+    waiting = f"{sentence_case(count(codes, 'code'))} not redeemed yet." if codes else ""
+    return (edges, waiting) if waiting else (edges,)
