@@ -1,7 +1,8 @@
 """What can be taken away as a table: columns of one kind each, rows in a fixed order.
 
 Windows and what they count are read from the stored bytes; signals and traces from what was
-evaluated. A person bound to a site gets that site's rows only.
+evaluated. A person bound to a site gets that site's rows only, and of
+signals at several sites its own part (`other_sites` counts the rest).
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def _signals(session: Session, wanted: Wanted) -> Table:
         "state": "text",
         "raised_on": "day",
         "sites": "text",
+        "other_sites": "whole",
         "scanners": "text",
         "causes": "text",
         "probability": "real",
@@ -156,7 +158,7 @@ def _signal_row(view: SignalView) -> tuple[Cell, ...]:
     belief = s.history[-1]
     return (
         *(view.id, s.kind, view.severity.value, view.state.value, s.date),
-        *("; ".join(s.sites), "; ".join(s.scanners), "; ".join(belief.causes)),
+        *("; ".join(s.sites), view.other_sites, "; ".join(s.scanners), "; ".join(belief.causes)),
         *(belief.probability, s.change_date, low, high),
         *(s.event, s.stream, s.statistic, s.limit),
     )
