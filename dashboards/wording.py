@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from app.contracts.signals import Attribution, Effect, Signal
+from app.contracts.signals import Attribution, Effect, PartOfSignal, Signal
 from dashboards.charts.spec import State
 
 if TYPE_CHECKING:
@@ -305,6 +305,10 @@ CLOCK_STATES = {
 }
 DUTY_INCOMPLETE = "Assessment: facts, and for every duty an answer and a reason, are needed."
 TAKEN = "Assessment started."
+SHOWN_IN_PART = (
+    "This signal also lies at other sites, which your account does not show. Nobody signs what "
+    "they were not shown: somebody who sees every site decides."
+)
 DECIDED = "This signal has been decided; nothing waits."
 STATES = {
     "detected": "waiting",
@@ -463,10 +467,19 @@ def leading(signal: Signal) -> Effect | None:
     return effects[0] if effects else None
 
 
+def sites_of(signal: Signal) -> str:
+    """The sites by name; those that somebody bound to one is not shown, only counted."""
+    named = listed(signal.sites)
+    if not isinstance(signal, PartOfSignal):
+        return named
+    others = count(signal.other_sites, "other site")
+    return f"{named} and {others}" if named else others
+
+
 def place(signal: Signal) -> str:
     """Where, in the words of the stratum."""
     parts = [
-        listed(signal.sites) or "fleet",
+        sites_of(signal) or "fleet",
         *([f"scanner {listed(signal.scanners)}"] if signal.scanners else ()),
         *([f"reader group {listed(signal.readers)}"] if signal.readers else ()),
     ]
@@ -480,7 +493,7 @@ def claim(signal: Signal) -> tuple[str, ...]:
 
 def _seen(signal: Signal) -> tuple[str, ...]:
     if signal.kind == "deterministic":
-        return (f"{title(signal)} at {listed(signal.sites) or 'no named site'}.",)
+        return (f"{title(signal)} at {sites_of(signal) or 'no named site'}.",)
     if named(signal) == ("annotation",):
         return labels_sentence(signal)
     lead = leading(signal)
@@ -602,7 +615,7 @@ def subject(identifier: str, signal: Signal, device: str) -> str:
     """The mail's subject: claim, place, device."""
     what = title(signal)
     what = what if what[:2].isupper() else what[:1].lower() + what[1:]
-    where = listed(signal.sites) or "fleet"
+    where = sites_of(signal) or "fleet"
     text = f"[Surveillance] Signal {identifier}: {what}, {where}, {device}"
     return " ".join(text.split())  # one line, whatever a name holds
 

@@ -18,6 +18,11 @@ EDGE_STATES = {
     EdgeState.REVOKED: "The edge is revoked: nothing from its key is taken in any more.",
     EdgeState.RETIRED: "The edge is retired: what it still held is taken in, and nothing is due.",
 }
+NEW_KEY = {
+    "pending": "The edge asks for another key. Until a person approves it, the present one stays.",
+    "approved": "This key is approved. The edge uses it from its next question on.",
+}
+CHOOSE_KEY_DECISION = "Choose whether to approve or to refuse the new key."
 EDGE_ACTIONS = {
     EdgeAction.SUSPEND: "suspend: its windows are quarantined until it is resumed",
     EdgeAction.RESUME: "resume: its windows count again",

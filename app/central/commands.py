@@ -248,12 +248,13 @@ def enrol(
 
 @central.command()
 def edges(config: Config = None) -> None:
-    """List the edges: id, site, state and the fingerprint to compare."""
+    """List the edges: id, site, state, the fingerprint to compare, and a new key asked for."""
     from app.central.fleet.service import sites
 
     with transaction(config) as (_, session):
         for one in (edge for site in sites(session) for edge in site.edges):
-            out.print(f"{one.id} {one.site_id} {one.state.value} {one.fingerprint}")
+            wish = f" new key {one.new_key_state} {one.new_key}" if one.new_key else ""
+            out.print(f"{one.id} {one.site_id} {one.state.value} {one.fingerprint}{wish}")
 
 
 @central.command()
@@ -275,6 +276,30 @@ def approve(
             by=by,
             now=clock.now(),
             seen_fingerprint=fingerprint,
+        )
+
+
+@central.command("approve-key")
+def approve_key(
+    edge_id: str,
+    fingerprint: Annotated[str, typer.Option(help="Of the new key, as the hospital sees it.")],
+    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead.")] = False,
+    reason: Annotated[str, typer.Option(help="Kept in the audit trail.")] = "",
+    by: By = "console",
+    config: Config = None,
+) -> None:
+    """Let an edge change to a new key, having compared its fingerprint with the hospital's."""
+    from app.central.fleet.key_changes import decide
+
+    with transaction(config) as (_, session):
+        decide(
+            session,
+            edge_id,
+            approve=not refuse,
+            seen_fingerprint=fingerprint,
+            by=by,
+            now=clock.now(),
+            reason=reason,
         )
 
 

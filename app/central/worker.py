@@ -221,6 +221,7 @@ class Worker:
             session,
             view.id,
             view.signal,
+            lock_digest=view.lock_digest,
             device=f"{view.device} {view.version}",
             promised=promised,
             now=clock.now(),

@@ -19,6 +19,8 @@ RECEIPT_TYPE = "application/vnd.lockwatch.receipt.v1+json"
 OPERATING_POINT_TYPE = "application/vnd.lockwatch.operating-point.v1+json"
 REQUEST_DOMAIN = "lockwatch/request/v1"
 ENROLMENT_DOMAIN = "lockwatch/enrolment/v1"
+KEY_DOMAIN = "lockwatch/edge-key/v1"
+KEY_RECEIPT_TYPE = "application/vnd.lockwatch.edge-key-receipt.v1+json"
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
 HEADERS = {
     "edge": "lockwatch-edge",
@@ -99,6 +101,39 @@ class DeclareEpoch(_Closed):
     reason: Literal["journal_lost", "journal_rolled_back", "re_enrolled"]
 
 
+class KeyRequest(_Closed):
+    """An edge asks for another key, in a request that its present key signs; idempotent."""
+
+    public_key: str = Digest
+    signature: str  # hex, by the new key over KEY_DOMAIN and edge id, new key joined by \n
+
+
+class KeyAnswer(_Closed):
+    """What a person has said to that key so far."""
+
+    public_key: str = Digest
+    state: Literal["pending", "approved", "refused", "in_use"]
+
+
+class KeySwitch(_Closed):
+    """An edge begins to use an approved key: after this window, no signature of the old one."""
+
+    public_key: str = Digest
+    epoch: int = Field(ge=1, lt=1 << 62)
+    last_sequence: int = Field(ge=0, lt=1 << 62)  # the last window under the old key
+
+
+class KeyReceipt(_Closed):
+    """The centre's signed word that the new key is in use; the old one may go."""
+
+    contract: Literal["lockwatch/edge-key-receipt/v1"] = "lockwatch/edge-key-receipt/v1"
+    edge_id: str
+    public_key: str = Digest
+    epoch: int
+    last_sequence: int
+    at: datetime
+
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -127,3 +162,8 @@ def request_message(
 def enrolment_message(code: str, public_key: str, lock_digest: str) -> bytes:
     """The bytes an edge signs (domain `ENROLMENT_DOMAIN`) to prove it holds its key."""
     return "\n".join((code, public_key, lock_digest)).encode()
+
+
+def key_message(edge_id: str, public_key: str) -> bytes:
+    """The bytes an edge signs with its new key (domain `KEY_DOMAIN`) to prove it holds it."""
+    return "\n".join((edge_id, public_key)).encode()

@@ -61,6 +61,13 @@ class Signal(_Closed):
     event: str = ""  # deterministic signals: what happened, in a closed word
 
 
+class PartOfSignal(Signal):
+    """A signal of several sites as somebody bound to one of them is shown it: `sites` is that one,
+    and `other_sites` says how many more there are."""
+
+    other_sites: int = Field(ge=0)
+
+
 class Run(_Closed):
     """One evaluation: its signals, what was promised, and what could be assessed."""
 

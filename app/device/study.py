@@ -9,12 +9,14 @@ from pydicom.dataset import Dataset
 
 from app.contracts.characteristics import CharacteristicSchema
 from app.contracts.manifest import InputLimits, Preprocessing
-from app.device.pixels import header
+from app.device.pixels import attributes, header
 from app.device.pixels.canonical import Image, percentile_scaled, resampled
 from app.device.pixels.characteristics import measure
+from app.device.pixels.ct import ct_characteristics
 from app.device.pixels.decode import Picture, PixelsRefused, decode
 from app.device.pixels.geometry import Grid, working_spacing
 from app.device.pixels.modality import colour_characteristics, ultrasound_characteristics
+from app.device.pixels.mr import mr_characteristics
 from app.device.pixels.orientation import turn
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -50,7 +52,7 @@ def examine(dataset: Dataset, preprocessing: Preprocessing) -> Examined:
     stored = values if preprocessing.intensity == "cine" else values[0]
     return Examined(
         canonical(stored, spacing_mm, preprocessing, picture.highest),
-        measured.values | _of_kind(values, picture, dataset) | header_numbers(dataset),
+        measured.values | _of_kind(values, picture, dataset, spacing_mm) | header_numbers(dataset),
         measured.is_constant,
         Grid(shape, spacing_mm, preprocessing, turned),
     )
@@ -96,19 +98,31 @@ def canonical(
     return np.stack([placed(frame) for frame in scaled]) if scaled.ndim == 3 else placed(scaled)
 
 
-def _of_kind(values: Image, picture: Picture, dataset: Dataset) -> dict[str, float]:
+def _of_kind(
+    values: Image, picture: Picture, dataset: Dataset, spacing_mm: tuple[float, float]
+) -> dict[str, float]:
     """What only images of this kind show."""
+    modality = header.text(dataset, "Modality")
+    if modality == "CT":
+        return ct_characteristics(values[0], spacing_mm) if _is_in_hu(dataset) else {}
+    if modality == "MR":
+        return mr_characteristics(values[0])
     unit = (values[0] - np.float32(picture.lowest)) / np.float32(picture.highest - picture.lowest)
     if values.ndim == 4:
         return colour_characteristics(unit)
-    if header.text(dataset, "Modality") == "US":
-        return ultrasound_characteristics(unit)
-    return {}
+    return ultrasound_characteristics(unit) if modality == "US" else {}
+
+
+def _is_in_hu(dataset: Dataset) -> bool:
+    """Rescaled values of a CT image are Hounsfield units unless it says otherwise (PS3.3 C.8.2.1);
+    those of MONOCHROME1 were inverted."""
+    grey = header.text(dataset, "PhotometricInterpretation") == "MONOCHROME2"
+    return grey and (header.text(dataset, "RescaleType") or "HU").upper() == "HU"
 
 
 def header_numbers(dataset: Dataset) -> dict[str, float]:
     """The numeric characteristics that stand in the header."""
-    found = {name: header.number(dataset, key) for name, (key, _) in header.ALL_NUMERIC.items()}
+    found = {name: header.number(dataset, key) for name, (key, _) in attributes.NUMERIC.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -118,7 +132,7 @@ def header_categories(dataset: Dataset, schema: CharacteristicSchema) -> dict[st
     approved |= {m.name: m.levels for m in schema.margins}
     found: dict[str, str] = {}
     for name, levels in approved.items():
-        value = header.CATEGORICAL[name](dataset) if name in header.CATEGORICAL else None
+        value = attributes.CATEGORICAL[name](dataset) if name in attributes.CATEGORICAL else None
         if value is not None:
             found[name] = value if value in levels else "OTHER"
     return found

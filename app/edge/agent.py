@@ -17,8 +17,18 @@ from typing import Any, Final
 
 from app import clock
 from app.contracts.manifest import Manifest
-from app.contracts.signing import SigningKey
-from app.edge import installation, logs, orders, page, spool, status, uplink, upload, windows
+from app.edge import (
+    installation,
+    key_rotation,
+    logs,
+    orders,
+    page,
+    spool,
+    status,
+    uplink,
+    upload,
+    windows,
+)
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.completeness import Studies
@@ -27,6 +37,7 @@ from app.edge.destinations import destinations, kinds
 from app.edge.dispatch import Dispatcher
 from app.edge.http import BackOff, Centre
 from app.edge.journal import Journal, meta
+from app.edge.key_rotation import KeyKeeper
 from app.edge.labels import LabelInbox
 from app.edge.logs import log
 from app.edge.pseudonyms import Pseudonyms
@@ -74,7 +85,6 @@ class Agent:
         data = settings.data_dir
         self._settings = settings
         self._journal = Journal(data)
-        self._key = SigningKey.load_or_create(data / "edge.key")
         self._pseudonyms = Pseudonyms.load_or_create(data / "pseudonyms.key")
         self._outbox = data / "outbox"
         spool.sweep(self._outbox)
@@ -96,15 +106,21 @@ class Agent:
         self._deliverer = Deliverer(settings, self._journal, self._outbox)
         self._lock = Lock(self._dispatcher, self._journal, BackOff())
         self._uplink = Uplink(
-            Centre(settings.central_url, settings.addressed_to, self._key),
+            Centre(
+                settings.central_url,
+                settings.addressed_to,
+                key_rotation.present(data, self._journal),
+            ),
             self._journal,
             settings.central_keys,
             settings.enrolment_code_file,
             _back_off(),
         )
+        self._keys = KeyKeeper(data, self._journal, self._uplink)
         self._points = PointKeeper(self._journal, self._uplink, self._lock)
         self._retention = timedelta(days=settings.retention_days)
         self._paused = False
+        self._lock_untold = False
         self._finishing = orders.is_retired(data)
         self._as_of: datetime | None = None
         self._caught_up = -CATCH_UP_S
@@ -193,9 +209,13 @@ class Agent:
         if changed and self._lock.state == HOLDS and self._lock.running is not None:
             installation.remember(self._settings.data_dir, self._lock.running.manifest)
         self._take_labels()
+        self._lock_untold |= changed
         if (identity := self._enrolled()) is not None:
+            if not self._paused:
+                self._keys.follow(identity)
             self._catch_up_if_due()
-            self._close(identity, now, lock_changed=changed)
+            if not self._keys.is_switching:
+                self._close(identity, now)
             if not self._paused:
                 self._uplink.send_due()
                 self._points.follow(identity, now)
@@ -209,7 +229,8 @@ class Agent:
             "as_of": self._as_of.isoformat() if self._as_of else "",
             "enrolment": identity.state if identity else "not_enrolled",
             "edge_id": identity.edge_id if identity else "",
-            "key_fingerprint": self._key.key_id,
+            "key_fingerprint": self._uplink.centre.key.key_id,
+            **self._keys.status(),
             "port": self._port,
             "lock": self._lock.state,
             "lock_reason": self._lock.reason,
@@ -288,12 +309,13 @@ class Agent:
             return self._uplink.enrol(self._lock.running.manifest.lock_digest)
         return identity
 
-    def _close(self, identity: Identity, now: datetime, *, lock_changed: bool) -> None:
+    def _close(self, identity: Identity, now: datetime) -> None:
         closing = self._closing(identity, now)
         self._journal.do(lambda db: windows.close_due(db, closing))
         manifest = self._manifest()
-        if lock_changed and self._lock.state == BROKEN and manifest is not None:
+        if self._lock_untold and self._lock.state == BROKEN and manifest is not None:
             self._journal.do(lambda db: windows.announce_lock(db, closing, manifest))
+        self._lock_untold = False
 
     def _catch_up_if_due(self) -> None:
         if clock.elapsed() - self._caught_up >= CATCH_UP_S and self._uplink.back_off.is_over:
@@ -308,7 +330,7 @@ class Agent:
             zone=self._settings.zone,
             watermark=timedelta(hours=self._settings.watermark_hours),
             limits=self._settings.limits,
-            key=self._key,
+            key=self._uplink.centre.key,
             edge_id=identity.edge_id,
             epoch=identity.epoch,
             lock_state=self._lock.state,

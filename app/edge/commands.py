@@ -1,4 +1,4 @@
-"""`lockwatch edge init | install | run | check | status | sent | pause | retire`."""
+"""`lockwatch edge init | install | run | check | status | sent | pause | rotate-key | retire`."""
 
 from __future__ import annotations
 
@@ -135,6 +135,18 @@ def pause(
 
     orders.pause(load(config).data_dir, off=off)
     typer.echo("Goes on." if off else "Paused. Go on with: lockwatch edge pause --off")
+
+
+@edge.command("rotate-key")
+def rotate_key(config: Config = _DEFAULT) -> None:
+    """Make a new key for this edge. The agent asks the centre for it, and uses it once a person
+    there has approved its fingerprint; until then the old one stays."""
+    from app.edge import key_rotation
+    from app.edge.settings import load
+
+    found = key_rotation.order(load(config).data_dir)
+    typer.echo(f"New key made. Its fingerprint, for the manufacturer to compare:\n{found}")
+    typer.echo("Follow it with: lockwatch edge status (new_key)")
 
 
 @edge.command()

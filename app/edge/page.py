@@ -109,7 +109,10 @@ def page(status: Mapping[str, Any]) -> str:
     )
 
 
-_ABOUT: Final = ("edge_id", "enrolment", "uplink", "key_fingerprint", "as_of", "port")
+_ABOUT: Final = (
+    *("edge_id", "enrolment", "uplink", "key_fingerprint", "new_key", "new_key_fingerprint"),
+    *("as_of", "port"),
+)
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

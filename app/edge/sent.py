@@ -11,6 +11,7 @@ from typing import Any
 from app.contracts.manifest import Manifest
 from app.contracts.window import BALANCE, LATENCY_EDGES_S, TABLES, Window, decode
 from app.edge.cases import versions
+from app.edge.key_rotation import ring
 from monitors.schema import TALLIES, IntArray, Schema
 
 
@@ -19,15 +20,17 @@ def windows(
 ) -> Iterator[str]:
     """One text a window, oldest first: what it says of itself, then every table, every number."""
     known = {m.lock_digest: m for _, m in versions(db)}
+    keys = ring(db, public)
     rows = db.execute(
-        "SELECT sequence, digest, state, outcome, reason, settled, raw FROM windows"
+        "SELECT epoch, sequence, digest, state, outcome, reason, settled, raw FROM windows"
         " WHERE sequence BETWEEN ? AND ? ORDER BY epoch, sequence",
         (first, last),
     )
-    for sequence, digest, state, outcome, reason, settled, raw in rows:
+    for epoch, sequence, digest, state, outcome, reason, settled, raw in rows:
         fate = " ".join(filter(None, (state, outcome, reason)))
         when = f" at {datetime.fromtimestamp(settled, UTC):%FT%TZ}" if settled else ""
-        yield f"window {sequence}  {fate}{when}\n  digest {digest}\n" + _body(raw, public, known)
+        body = _body(raw, keys.at(epoch, sequence), known)
+        yield f"window {sequence}  {fate}{when}\n  digest {digest}\n" + body
 
 
 def newest_receipt(db: sqlite3.Connection) -> bytes | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -26,7 +26,7 @@ from app.contracts.exchange import (
     enrolment_message,
     parse,
 )
-from app.contracts.signing import open_sealed
+from app.contracts.signing import SigningKey, open_sealed
 from app.contracts.window import BATCH_LIMIT, BATCH_WINDOWS, join_batch
 from app.edge import AGENT_VERSION
 from app.edge.http import Answer, BackOff, Centre, Unreachable
@@ -156,10 +156,28 @@ class Uplink:
             return None
         return answer.body
 
+    def post(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        key: SigningKey | None = None,
+        telling: tuple[int, ...] = (),
+    ) -> Answer | None:
+        """What the centre says to a JSON, also with a status in `telling`; signed by `key`."""
+        identity = self.identity()
+        if identity is None or not self.back_off.is_over:
+            return None
+        centre = self.centre if key is None else replace(self.centre, key=key)
+        answer = self._ask("POST", path, content, "application/json", identity.edge_id, centre)
+        if answer is None or answer.status in telling or self._is_fine(answer):
+            return answer
+        return None
+
     def _may_send(self, identity: Identity) -> bool:
         fresh = self.refresh(identity)
         if fresh is not None and fresh.state not in SENDING:
-            self._fail(f"edge_{fresh.state}")
+            self.failed(f"edge_{fresh.state}")
         return fresh is not None and fresh.state in SENDING
 
     def _identify(self, answer: Answer | None, known: Identity | None = None) -> Identity | None:
@@ -168,7 +186,7 @@ class Uplink:
         try:
             told = parse(EnrolmentAnswer, answer.body)
         except ContractError:
-            self._fail("unreadable_answer")
+            self.failed("unreadable_answer")
             return None
         keys = self.pinned or (known.receipt_keys if known else told.receipt_keys)
         identity = Identity(told.edge_id, told.epoch, told.site, told.state, keys)
@@ -216,7 +234,7 @@ class Uplink:
     def _names(self, receipt: Receipt, window: Outgoing) -> bool:
         named = any(w.digest == window.digest for w in receipt.windows)
         if not named:
-            self._fail("receipt_for_something_else")
+            self.failed("receipt_for_something_else")
         return named
 
     def _accept(self, identity: Identity, body: bytes, asked: datetime) -> Receipt | None:
@@ -225,13 +243,13 @@ class Uplink:
         try:
             receipt = parse(Receipt, open_sealed(RECEIPT_TYPE, body, keys))
         except SignatureRefused:
-            self._fail("receipt_not_trusted")
+            self.failed("receipt_not_trusted")
             return None
         except ContractError:
-            self._fail("unreadable_receipt")
+            self.failed("unreadable_receipt")
             return None
         if (receipt.edge_id, receipt.epoch) != (identity.edge_id, identity.epoch):
-            self._fail("receipt_for_another_edge")
+            self.failed("receipt_for_another_edge")
             return None
         self.clock_offset = min(max(receipt.at - clock.now(), timedelta()), receipt.at - asked)
         if not self.journal.do(lambda db: acknowledge(db, receipt, body)):
@@ -249,15 +267,15 @@ class Uplink:
         kind = "application/json"
         answer = self._ask("POST", "/edge/v1/epoch", content, kind, identity.edge_id)
         if self._identify(answer, identity) is None:
-            self._fail("journal_behind_centre", PAUSE_S)
+            self.failed("journal_behind_centre", PAUSE_S)
 
     def _is_fine(self, answer: Answer) -> bool:
         if answer.status == 200:
             return True
         if answer.status in PAUSING:
-            self._fail(f"refused_{answer.status}", PAUSE_S)
+            self.failed(f"refused_{answer.status}", PAUSE_S)
         else:
-            self._fail(f"http_{answer.status}", answer.retry_after)
+            self.failed(f"http_{answer.status}", answer.retry_after)
         return False
 
     def _ask(
@@ -267,14 +285,16 @@ class Uplink:
         content: bytes = b"",
         kind: str = "application/octet-stream",
         edge_id: str = "",
+        centre: Centre | None = None,
     ) -> Answer | None:
         try:
-            return self.centre.ask(method, path, content, kind, edge_id)
+            return (centre or self.centre).ask(method, path, content, kind, edge_id)
         except Unreachable:
-            self._fail("unreachable")
+            self.failed("unreachable")
             return None
 
-    def _fail(self, word: str, at_least_s: float = 0.0) -> None:
+    def failed(self, word: str, at_least_s: float = 0.0) -> None:
+        """Something went wrong, in a closed word: come again later."""
         if word != self.trouble:
             log.warning("uplink.trouble", reason=word)
         self.trouble = word

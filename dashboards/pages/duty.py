@@ -40,6 +40,7 @@ def duty_view(
     """What the signal page shows of the duty to report; `typed` is kept after a refusal."""
     zone = request.app.state.settings.timezone
     known = assessments.vigilance(session, signal_id, scope=person.site_id, zone=zone, now=now)
+    one = surveillance.signal(session, signal_id, scope=person.site_id)
     granted = GRANTS[person.role]
     return DutyView(
         aware=tuple(wording.aware(a.person, a.aware_at, a.how) for a in known.awareness),
@@ -56,7 +57,7 @@ def duty_view(
         action=f"/signals/{signal_id}",
         digest=known.digest,
         may_note=Permission.ASSESS in granted,
-        may_sign=Permission.REPORT in granted,
+        may_sign=Permission.REPORT in granted and not one.other_sites,
         typed={k: v for k, v in (typed or {}).items() if k != "password"},
         errors=errors,
     )
@@ -91,7 +92,7 @@ def assess(
     signal_id: str, request: Request, fields: Form, session: DbSession, person: Reporter, now: Now
 ) -> Response:
     """Sign an assessment of the duty to report; a refusal keeps what was typed."""
-    surveillance.signal(session, signal_id, scope=person.site_id)
+    surveillance.whole(session, signal_id, scope=person.site_id)
     try:
         answers = answers_of(fields)
     except ValidationError:

@@ -57,7 +57,7 @@ def _navigation(person: Person, current: str, waiting: int) -> tuple[Link, ...]:
     ]
     if person.site_id is None:  # a report covers every site
         words.append(("Reports", "/reports"))
-    if Permission.AUDIT in GRANTS[person.role]:
+    if Permission.AUDIT in GRANTS[person.role] and person.site_id is None:
         words.append(("Audit", "/audit"))
     if Permission.ENROL in GRANTS[person.role]:
         words.append(("Admin", ADMIN))

@@ -94,7 +94,7 @@ def list_view(
     confirmed = [
         s.id
         for s in surveillance.signals(session, scope=person.site_id)
-        if s.state is SignalState.CONFIRMED
+        if s.state is SignalState.CONFIRMED and not s.other_sites
     ]
     return RecalibrationsView(
         "Recalibrations",
@@ -179,6 +179,7 @@ def propose(
             reason=fields.get("reason", ""),
             signer=signer,
             key=request.app.state.key,
+            scope=person.site_id,
         )
         made.append(found.id)
 

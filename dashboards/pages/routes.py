@@ -117,7 +117,7 @@ def decide(
     signal_id: str, request: Request, fields: Form, session: DbSession, person: Assessor, now: Now
 ) -> Response:
     """A signed decision; a refusal gives the form back with what was typed."""
-    one = surveillance.signal(session, signal_id, scope=person.site_id)
+    one = surveillance.whole(session, signal_id, scope=person.site_id)
     errors = complaints(one, fields)
     if not errors:
         errors = _sign(request, session, person, one, fields, now)

@@ -78,13 +78,19 @@ def signal_view(
         candidates=candidates(one.signal),
         where=shown.where,
         changes=_changes(proof.changes if proof else ()),
-        history=_history(session, one),
+        history=_history(session, one, scope),
         facts=_facts(one, proof),
         decisions=decisions(one),
         form=(form or empty_form(one)) if may_assess and one.actions else None,
         duty=duty,
-        form_absent=wording.DECIDED if not one.actions else wording.NOT_ALLOWED,
+        form_absent=_form_absent(one),
     )
+
+
+def _form_absent(one: StoredSignal) -> str:
+    if one.other_sites:
+        return wording.SHOWN_IN_PART
+    return wording.NOT_ALLOWED if one.actions else wording.DECIDED
 
 
 def exhibits(
@@ -211,9 +217,9 @@ def _planned_row(c: OtherChange) -> ChangeRow:
     return ChangeRow(what, c.day.isoformat(), c.detail, f"/sites/{c.site}/scanners#{c.detail}")
 
 
-def _history(session: Session, one: StoredSignal) -> tuple[HistoryRow, ...]:
+def _history(session: Session, one: StoredSignal, scope: str | None) -> tuple[HistoryRow, ...]:
     rows: list[tuple[datetime, str]] = [(one.raised_at, "Raised")]
-    for mail in alerts.mails(session, cause=f"signal:{one.id}"):
+    for mail in alerts.mails(session, cause=f"signal:{one.id}", scope=scope):
         words = MAIL_WORDS.get(mail.state, "Alert waits for")
         rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}"))
     for belief in one.signal.history:
@@ -236,7 +242,7 @@ def _facts(one: StoredSignal, proof: SignalEvidence | None) -> tuple[Fact, ...]:
         Fact("Kind", f"{signal.kind}, {one.severity.value}"),
         Fact("Raised on", signal.date.isoformat()),
         Fact("Device", f"{one.device} {one.version}", href=f"/devices/{one.lock_digest}"),
-        Fact("Site", wording.listed(signal.sites) or "–", href=f"/sites/{site}" if site else ""),
+        Fact("Site", wording.sites_of(signal) or "–", href=f"/sites/{site}" if site else ""),
     ]
     if signal.scanner_models:
         facts.append(Fact("Scanner model", wording.listed(signal.scanner_models)))

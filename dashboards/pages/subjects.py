@@ -43,7 +43,7 @@ def site_view(session: Session, site_id: str, scope: str | None, now: datetime) 
     """One site: its lock, its data, its charts, its scanners, its signals."""
     site = fleet.site(session, site_id, scope=scope)
     edge = next((e for e in reversed(site.edges) if e.state.value == "active"), None)
-    signals = surveillance.signals(session, scope=site_id)
+    signals = surveillance.signals(session, site_id=site_id, scope=scope)
     charts: tuple[Chart, ...] = ()
     grids: tuple[Grid, ...] = ()
     state = State.NOT_ASSESSABLE

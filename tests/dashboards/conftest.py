@@ -96,7 +96,7 @@ def play(world: World, simulated: Clock) -> None:
             if day in MONTH_ENDS:
                 send_margins(edge, day.replace(day=1), day.day)
         if i == REFERENCE_DAYS + 1:
-            _reference(world)
+            a_reference(world)
 
 
 def _send(edge: FakeEdge, site: str, day: date, cases: Cases) -> None:
@@ -145,7 +145,7 @@ def _accepted(edge: FakeEdge, window: Window) -> None:
     assert edge.receipt(answer).windows[0].outcome == "stored", answer.text
 
 
-def _reference(world: World) -> None:
+def a_reference(world: World) -> None:
     until = FIRST + timedelta(REFERENCE_DAYS - 1)
     with world.sessions.begin() as session:
         proposed = references.propose(session, world.lock_digest, until, by="lead", now=clock.now())
@@ -160,6 +160,7 @@ def evaluate(world: World) -> None:
             session,
             view.id,
             view.signal,
+            lock_digest=view.lock_digest,
             device=f"{view.device} {view.version}",
             promised=1.0,
             renderer=rendering.mail,

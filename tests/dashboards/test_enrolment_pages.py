@@ -14,6 +14,7 @@ from app.central.accounts.permissions import GRANTS, Permission
 from app.central.audit import service as audit
 from app.central.fleet import service as fleet
 from app.central.fleet.models import EdgeAction, EdgeState
+from app.contracts.signing import SigningKey
 from dashboards.web import install
 from tests.conftest import Clock
 from tests.dashboards.test_pages import text_of
@@ -112,6 +113,40 @@ def test_a_refused_form_says_why_keeps_what_was_typed_and_changes_nothing(
     with world.sessions() as session:
         assert [s.id for s in fleet.sites(session)] == ["H01"]
         assert audit.head(session) == head
+
+
+def test_a_new_key_is_approved_by_what_the_hospital_reads(world: World) -> None:
+    edge, new = world.an_edge(), SigningKey.generate()
+    admin = world.browser("ada", Role.ADMINISTRATOR)
+    page = f"{HERE}/edges/{edge.edge_id}"
+    assert "New key" not in text_of(admin.get(page).text)
+    edge.ask_for_key(new)
+
+    waiting = admin.get(page).text
+    given = {"fingerprint": edge.key.key_id, "decision": "approve"}
+    wrong = admin.post(f"{page}/key", data=given)
+    unsaid = admin.post(f"{page}/key", data={"fingerprint": new.key_id})
+    right = admin.post(f"{page}/key", data=given | {"fingerprint": new.key_id.upper()})
+
+    assert Page(waiting).open == [] and "asks for another key" in waiting
+    assert wrong.status_code == 422 and "not that of the new key" in wrong.text
+    assert unsaid.status_code == 422 and "approve or to refuse" in unsaid.text
+    assert "This key is approved." in right.text and "approve key" in text_of(right.text)
+    assert edge.switch_key(new).status_code == 200
+    assert "New key" not in text_of(admin.get(page).text)
+
+
+def test_a_viewer_sees_a_new_key_and_decides_nothing(world: World) -> None:
+    edge, new = world.an_edge(), SigningKey.generate()
+    edge.ask_for_key(new)
+    viewer = world.browser("vic", Role.VIEWER)
+    page = f"{HERE}/edges/{edge.edge_id}"
+
+    shown = viewer.get(page).text
+    tried = viewer.post(f"{page}/key", data={"fingerprint": new.key_id, "decision": "approve"})
+
+    assert "asks for another key" in shown and "Approve the new key" not in shown
+    assert tried.status_code == 403
 
 
 def test_another_fingerprint_approves_nothing(world: World) -> None:

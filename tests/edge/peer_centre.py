@@ -18,15 +18,22 @@ from app import clock
 from app.contracts.exchange import (
     ENROLMENT_DOMAIN,
     HEADERS,
+    KEY_DOMAIN,
+    KEY_RECEIPT_TYPE,
     RECEIPT_TYPE,
     REQUEST_DOMAIN,
     EnrolmentRequest,
+    KeyReceipt,
+    KeyRequest,
+    KeySwitch,
     enrolment_message,
+    key_message,
     parse,
     request_message,
 )
+from app.contracts.keyring import KeyRing
 from app.contracts.signing import SigningKey, seal, sha256, verify
-from app.contracts.window import Window, decode, split_batch
+from app.contracts.window import Window, decode, read_header, split_batch
 from app.errors import AppError
 
 CODE = "one-time-code"
@@ -49,6 +56,8 @@ class PeerCentre:
     refused: list[str] = field(default_factory=list)
     points: list[bytes] = field(default_factory=list)  # signed operating points, counter 1 first
     offers: str | None = None
+    says_to_key: str = "approved"  # what a person has said to the key that the edge asks for
+    retired: list[Any] = field(default_factory=list)  # as a key ring takes them
     url: str = ""
     lock: Any = field(default_factory=threading.Lock)
 
@@ -81,6 +90,10 @@ class PeerCentre:
             case _ if path.startswith("/edge/v1/operating-points/"):
                 following = self.points[int(path.rpartition("/")[2]) :]
                 return (200, following[0]) if following else (204, b"")
+            case "/edge/v1/key":
+                return 200, self._about_key(content)
+            case "/edge/v1/key/switch":
+                return self._switch(content)
             case "/edge/v1/windows":
                 return self._take_in(content)
             case "/edge/v1/windows/batch":
@@ -118,8 +131,32 @@ class PeerCentre:
             raise AppError("replayed, or another edge")
         self.nonces.add(given["nonce"])
 
+    def _about_key(self, content: bytes) -> bytes:
+        asked = parse(KeyRequest, content)
+        public = bytes.fromhex(asked.public_key)
+        message = key_message(self.edge_id, asked.public_key)
+        verify(public, KEY_DOMAIN, message, bytes.fromhex(asked.signature))
+        return json.dumps({"public_key": asked.public_key, "state": self.says_to_key}).encode()
+
+    def _switch(self, content: bytes) -> tuple[int, bytes]:
+        asked = parse(KeySwitch, content)
+        if self.public.hex() != asked.public_key:
+            if self.says_to_key != "approved":
+                return 409, b"{}"
+            ends = {"epoch": asked.epoch, "sequence": asked.last_sequence}
+            self.retired.append({"public_key": self.public.hex(), **ends})
+            self.public = bytes.fromhex(asked.public_key)
+        said = asked.model_dump() | {"edge_id": self.edge_id, "at": clock.now()}
+        receipt = KeyReceipt.model_validate(said).model_dump(mode="json")
+        return 200, seal(KEY_RECEIPT_TYPE, receipt, [self.key])
+
+    def _decode(self, raw: bytes) -> Window:
+        header = read_header(raw)
+        ring = KeyRing.of(self.public.hex(), self.retired)
+        return decode(raw, ring.at(header.epoch, header.sequence))
+
     def _take_in(self, raw: bytes) -> tuple[int, bytes]:
-        window = decode(raw, self.public)
+        window = self._decode(raw)
         place = window.header.epoch, window.header.sequence
         known = self.windows.get(place)
         if known is not None and known.raw != raw:
@@ -132,7 +169,7 @@ class PeerCentre:
         for raw in split_batch(content):
             status, _ = self._take_in(raw)
             if status == 200:
-                named.append((decode(raw, self.public), "stored"))
+                named.append((self._decode(raw), "stored"))
         return 200, self._receipt(named)
 
     def _receipt(self, about: list[tuple[Window, str]]) -> bytes:

@@ -69,6 +69,14 @@ class RunningEdge:
                 stderr=log,
             )
 
+    def command(self, *words: str) -> str:
+        """What `lockwatch edge` says to a person beside the running agent."""
+        program = [sys.executable, "-m", "app.cli", "edge", *words, "--config", self._settings]
+        environment = os.environ | {clock.VARIABLE: str(self.folder / "clock")}
+        done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def ready(self) -> None:
         """Wait until the lock is proved and the centre has answered."""
         self.until(lambda s: s["lock"] == "holds" and s["enrolment"] == "active" and s["as_of"])

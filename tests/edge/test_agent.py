@@ -35,6 +35,25 @@ def test_a_day_of_radiographs_becomes_a_signed_window(edge: RunningEdge) -> None
     assert list((edge.data / "spool").glob("*.dcm")) == []
 
 
+def test_a_key_is_changed_while_the_agent_runs_and_is_killed(edge: RunningEdge) -> None:
+    edge.centre.says_to_key = "pending"
+    edge.live(days=1)
+    said = edge.command("rotate-key")
+    edge.until(lambda s: s["new_key"] == "pending")
+    edge.kill()
+    edge.start()
+    edge.centre.says_to_key = "approved"
+
+    status = edge.until(lambda s: s["new_key"] == "" and s["key_fingerprint"] in said)
+    edge.live(days=1)
+
+    assert status["new_key_fingerprint"] == ""
+    ended = edge.centre.retired[0]["sequence"]
+    numbers = [w.header.sequence for w in edge.centre.windows.values()]
+    assert min(numbers) <= ended < max(numbers)  # windows of both keys have arrived
+    assert edge.command("sent").count("digest") >= len(numbers)
+
+
 def test_an_object_that_cannot_be_analysed_fails_alone(edge: RunningEdge) -> None:
     send(edge.port, a_chest(0, DAY), a_small_object(), a_chest(1, DAY))
 

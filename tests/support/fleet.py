@@ -27,11 +27,15 @@ from app.central.web import create_app
 from app.contracts.exchange import (
     ENROLMENT_DOMAIN,
     HEADERS,
+    KEY_DOMAIN,
     RECEIPT_TYPE,
     REQUEST_DOMAIN,
     EnrolmentRequest,
+    KeyRequest,
+    KeySwitch,
     Receipt,
     enrolment_message,
+    key_message,
     parse,
     request_message,
 )
@@ -208,6 +212,17 @@ class FakeEdge:
     def post(self, path: str, content: bytes, **signing: Any) -> Any:
         headers = self.headers("POST", path, content, **signing)
         return self.world.client.post(path, content=content, headers=headers)
+
+    def ask_for_key(self, new: SigningKey, *, proof: SigningKey | None = None) -> Any:
+        public = new.public.hex()
+        signature = (proof or new).sign(KEY_DOMAIN, key_message(self.edge_id, public)).hex()
+        request = KeyRequest(public_key=public, signature=signature)
+        return self.post("/edge/v1/key", request.model_dump_json().encode())
+
+    def switch_key(self, new: SigningKey, last: int | None = None, **signing: Any) -> Any:
+        sequence = self.sequence if last is None else last
+        asked = KeySwitch(public_key=new.public.hex(), epoch=self.epoch, last_sequence=sequence)
+        return self.post("/edge/v1/key/switch", asked.model_dump_json().encode(), **signing)
 
     def send(self, window: Window | bytes, **signing: Any) -> Any:
         raw = window if isinstance(window, bytes) else window.raw

@@ -49,6 +49,7 @@ GRANTS: dict[Role, set[Permission]] = {
     Role.AUDITOR: _READERS | {Permission.AUDIT},
 }
 
+WHOLE_FLEET = {Permission.ADMINISTER, Permission.AUDIT}  # both show or change every site
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 Now = Annotated[datetime, Depends(clock.now)]
 
@@ -79,6 +80,10 @@ def require(permission: Permission) -> Callable[[Request, Person], Person]:
             raise PasswordDue("choose a password of your own first")
         if permission not in GRANTS[person.role]:
             raise Forbidden(f"permission to {permission.value} is needed")
+        if person.site_id is not None and permission in WHOLE_FLEET:
+            raise Forbidden(
+                f"to {permission.value} covers every site; your account is bound to one"
+            )
         return oneself(request, person)
 
     admitted.permission = permission  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from app.central.alerts.models import Recipient, Severity
 from app.central.alerts.ports import Alert, Digest, DigestLine, Escalation, Renderer
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
+from app.contracts.signals import Signal
 
 DIGEST_SPAN = timedelta(days=1)
 ESCALATES_AFTER = {Severity.URGENT: timedelta(hours=4), Severity.WARNING: timedelta(hours=24)}
@@ -57,7 +58,7 @@ def _untold(
         return ()
     told = repository.told_causes(session, recipient.address, [f"signal:{s.id}" for s in raised])
     return tuple(
-        DigestLine(s.id, s.signal, _device(s), s.severity)
+        DigestLine(s.id, _part(session, recipient, s), _device(s), s.severity)
         for s in reversed(raised)
         if f"signal:{s.id}" not in told and service.concerns(recipient, s.signal.sites, _device(s))
     )
@@ -75,16 +76,17 @@ def escalate(
     queued = 0
     for found in unacknowledged(session, waiting):
         told = [
-            r.address
+            r
             for r in repository.recipients(session)
             if service.concerns(r, found.signal.sites, _device(found))
             and service.ORDER[found.severity] >= service.ORDER[r.least_severity]
         ]
-        for address in told:
-            others = tuple(other for other in told if other != address)
-            mail = renderer.escalation_mail(_escalation(found, base_url, others, now))
+        for recipient in told:
+            seen = surveillance.seen_from(session, found, recipient.site_id)
+            others = service.others_told(recipient, told)
+            mail = renderer.escalation_mail(_escalation(seen, base_url, others, now))
             cause = f"escalation:{found.id}"
-            queued += service.enqueue(session, cause, address, mail, mail_from, now)
+            queued += service.enqueue(session, cause, recipient.address, mail, mail_from, now)
     return queued
 
 
@@ -101,6 +103,10 @@ def _escalation(
         others=others,
     )
     return Escalation(alert=alert, waited=now - found.raised_at)
+
+
+def _part(session: Session, recipient: Recipient, found: SignalView) -> Signal:
+    return surveillance.seen_from(session, found, recipient.site_id).signal
 
 
 def _device(found: SignalView) -> str:

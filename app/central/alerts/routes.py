@@ -145,7 +145,7 @@ def assess_reportability(
     person: Reporter,
 ) -> VigilanceView:
     """Sign an assessment of the duty to report; the password is given again."""
-    surveillance.signal(session, signal_id, scope=person.site_id)
+    surveillance.whole(session, signal_id, scope=person.site_id)
     state = request.app.state
     signer = accounts.sign(state.sessions, person, body.password.get_secret_value(), now)
     assessments.assess(

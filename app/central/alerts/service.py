@@ -25,6 +25,7 @@ from app.central.alerts.transport import DeliveryFailed, DeliveryUncertain, Tran
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import repository as fleet_repository
+from app.central.surveillance.scoped import part_of
 from app.contracts.signals import Effect, Signal
 
 LEASE = timedelta(minutes=5)
@@ -165,6 +166,7 @@ def notify(
     identifier: str,
     signal: Signal,
     *,
+    lock_digest: str,
     device: str,
     promised: float | None,
     renderer: Renderer,
@@ -172,7 +174,10 @@ def notify(
     base_url: str,
     now: datetime,
 ) -> int:
-    """Queue one mail about this signal to everybody concerned; returns how many."""
+    """Queue one mail about this signal to everybody concerned; returns how many.
+
+    Who is bound to one site reads of the others only how many they are.
+    """
     severity = severity_of(signal)
     concerned = [
         r
@@ -182,17 +187,16 @@ def notify(
         and ORDER[severity] >= ORDER[r.least_severity]
         and (severity is Severity.URGENT or not _is_flooded(session, r, now))
     ]
-    told = [r.address for r in concerned]
     queued = 0
     for recipient in concerned:
         alert = Alert(
             identifier=identifier,
-            signal=signal,
+            signal=part_of(session, signal, lock_digest, recipient.site_id),
             device=device,
             severity=severity,
             base_url=base_url,
             promised=promised,
-            others=tuple(other for other in told if other != recipient.address),
+            others=others_told(recipient, concerned),
         )
         mail = renderer.alert_mail(alert)
         not_before = now if severity is Severity.URGENT else on_duty_from(recipient, now)
@@ -232,6 +236,13 @@ def concerns(recipient: Recipient, sites: Collection[str], device: str) -> bool:
     at_site = recipient.site_id is None or recipient.site_id in sites
     of_device = recipient.device is None or device.rpartition(" ")[0] == recipient.device
     return at_site and of_device
+
+
+def others_told(recipient: Recipient, told: Sequence[Recipient]) -> tuple[str, ...]:
+    """Addresses of the others, without those of other sites than the recipient's own."""
+    mine = recipient.site_id
+    known = [r for r in told if mine is None or r.site_id in (None, mine)]
+    return tuple(r.address for r in known if r.address != recipient.address)
 
 
 def _is_flooded(session: Session, recipient: Recipient, now: datetime) -> bool:
@@ -356,12 +367,17 @@ def given_up(session: Session) -> int:
     return repository.count_in(session, MailState.DEAD)
 
 
-def mails(session: Session, limit: int = 100, cause: str | None = None) -> tuple[MailView, ...]:
-    """Messages for a page, newest first."""
+def mails(
+    session: Session, limit: int = 100, cause: str | None = None, *, scope: str | None = None
+) -> tuple[MailView, ...]:
+    """Messages for a page, newest first; none to those who are told of other sites than `scope`,
+    where a person is bound to one."""
+    foreign = {r.address for r in recipients(session) if scope and r.site_id not in (None, scope)}
     return tuple(
         MailView(
             *(m.id, m.cause, m.recipient, m.subject, m.state),
             *(m.attempts, m.queued_at, m.sent_at, m.last_error),
         )
         for m in repository.newest(session, limit, cause)
+        if m.recipient not in foreign
     )

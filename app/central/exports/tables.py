@@ -1,7 +1,8 @@
 """What can be taken away as a table: columns of one kind each, rows in a fixed order.
 
 Windows and what they count are read from the stored bytes; signals and traces from what was
-evaluated. A person bound to a site gets that site's rows only.
+evaluated. A person bound to a site gets that site's rows only, and of
+signals at several sites its own part (`other_sites` counts the rest).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
+from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake
 from app.central.surveillance import service as surveillance
@@ -98,10 +100,11 @@ def _counts(session: Session, wanted: Wanted) -> Table:
     for numeric in schema.numeric:
         columns |= {f"n_{numeric.name}": "whole", f"mean_{numeric.name}": "real"}
     rows: list[tuple[Cell, ...]] = []
-    for site, edge, key, raw in intake.stored_cases(
+    rings = fleet_repository.key_rings(session)
+    for site, edge, epoch, sequence, raw in intake.stored_cases(
         session, wanted.lock_digest, wanted.scope, *wanted.span
     ):
-        window = decode(raw, bytes.fromhex(key))
+        window = decode(raw, rings[edge].at(epoch, sequence))
         header = window.header
         first: tuple[Cell, ...] = (site, edge, header.sequence, header.revision)
         rows += [(*first, *row) for row in _stratum_rows(schema, window.tables.get("strata"))]
@@ -134,6 +137,7 @@ def _signals(session: Session, wanted: Wanted) -> Table:
         "state": "text",
         "raised_on": "day",
         "sites": "text",
+        "other_sites": "whole",
         "scanners": "text",
         "causes": "text",
         "probability": "real",
@@ -154,7 +158,7 @@ def _signal_row(view: SignalView) -> tuple[Cell, ...]:
     belief = s.history[-1]
     return (
         *(view.id, s.kind, view.severity.value, view.state.value, s.date),
-        *("; ".join(s.sites), "; ".join(s.scanners), "; ".join(belief.causes)),
+        *("; ".join(s.sites), view.other_sites, "; ".join(s.scanners), "; ".join(belief.causes)),
         *(belief.probability, s.change_date, low, high),
         *(s.event, s.stream, s.statistic, s.limit),
     )

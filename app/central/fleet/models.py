@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.central.database import Base
+from app.contracts.keyring import KeyRing
 
 
 class EdgeState(StrEnum):
@@ -43,6 +44,18 @@ EDGE_TRANSITIONS: dict[tuple[EdgeState, EdgeAction], EdgeState] = {
     (EdgeState.SUSPENDED, EdgeAction.REVOKE): EdgeState.REVOKED,
     (EdgeState.SUSPENDED, EdgeAction.RETIRE): EdgeState.RETIRED,
 }
+
+
+class KeyState(StrEnum):
+    """How far an edge's wish for another key is."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    IN_USE = "in_use"  # the edge has switched to it; a later key may have replaced it since
+
+
+OPEN_KEYS = (KeyState.PENDING, KeyState.APPROVED)
 
 
 class DeviceVersion(Base):
@@ -92,6 +105,10 @@ class Edge(Base):
     )
     state: Mapped[EdgeState] = mapped_column(comment="pending, active, suspended, revoked, retired")
     public_key: Mapped[str] = mapped_column(unique=True, comment="Ed25519 public key, hex")
+    retired_keys: Mapped[list[Any]] = mapped_column(
+        server_default="[]",
+        comment="Keys before it, oldest first: public_key, and the last epoch and sequence of each",
+    )
     epoch: Mapped[int] = mapped_column(BigInteger, comment="Current epoch of its sequence")
     agent_version: Mapped[str] = mapped_column(comment="As last reported")
     reported_lock: Mapped[str] = mapped_column(comment="Lock digest as last reported")
@@ -107,6 +124,11 @@ class Edge(Base):
     release_counter: Mapped[int] = mapped_column(
         BigInteger, comment="Highest release counter known to run there"
     )
+
+    @property
+    def ring(self) -> KeyRing:
+        """Its keys, by the windows they signed."""
+        return KeyRing.of(self.public_key, self.retired_keys)
 
 
 class EnrolmentCode(Base):
@@ -124,6 +146,24 @@ class EnrolmentCode(Base):
     expires_at: Mapped[datetime] = mapped_column(comment="Not redeemable from then on")
     edge_id: Mapped[str | None] = mapped_column(
         ForeignKey("edge.id"), comment="The edge it became, once redeemed"
+    )
+
+
+class KeyChange(Base):
+    """A key that an edge wants to use instead of its present one."""
+
+    __tablename__ = "key_change"
+
+    edge_id: Mapped[str] = mapped_column(primary_key=True, comment="The edge")
+    public_key: Mapped[str] = mapped_column(primary_key=True, comment="The new key, hex")
+    state: Mapped[KeyState] = mapped_column(comment="pending, approved, refused, in_use")
+    requested_at: Mapped[datetime] = mapped_column(comment="When it was first asked for")
+    decided_at: Mapped[datetime | None] = mapped_column(comment="When a person decided")
+    decided_by: Mapped[str | None] = mapped_column(comment="Account name of that person")
+    switched_at: Mapped[datetime | None] = mapped_column(comment="When the edge began to use it")
+    epoch: Mapped[int | None] = mapped_column(BigInteger, comment="Epoch of the switch")
+    last_sequence: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Last sequence of that epoch under the key before"
     )
 
 

@@ -16,9 +16,12 @@ from app.central.fleet.models import (
     Edge,
     EdgeCursor,
     EnrolmentCode,
+    KeyChange,
+    KeyState,
     RequestNonce,
     Site,
 )
+from app.contracts.keyring import KeyRing
 
 
 def find_device_version(session: Session, lock_digest: str) -> DeviceVersion | None:
@@ -54,9 +57,27 @@ def find_edge(session: Session, edge_id: str, *, lock: bool = False) -> Edge | N
     return session.get(Edge, edge_id, with_for_update=lock)
 
 
-def find_edge_by_key(session: Session, public_key: str) -> Edge | None:
-    """The edge that holds this key."""
-    return session.scalar(select(Edge).where(Edge.public_key == public_key))
+def is_key_known(session: Session, public_key: str) -> bool:
+    """Whether an edge has this key, had it, or has asked for it."""
+    had = Edge.retired_keys.contains([{"public_key": public_key}])
+    edge = select(Edge.id).where((Edge.public_key == public_key) | had)
+    wish = select(KeyChange.edge_id).where(KeyChange.public_key == public_key)
+    return session.scalar(edge.union_all(wish).limit(1)) is not None
+
+
+def find_key_change(session: Session, edge_id: str, public_key: str) -> KeyChange | None:
+    """An edge's wish for this key."""
+    return session.get(KeyChange, (edge_id, public_key))
+
+
+def key_changes(
+    session: Session, edge_id: str | None, states: Sequence[KeyState]
+) -> Sequence[KeyChange]:
+    """Wishes of an edge, or of all, in these states; newest first."""
+    query = select(KeyChange).where(KeyChange.state.in_(states))
+    if edge_id is not None:
+        query = query.where(KeyChange.edge_id == edge_id)
+    return session.scalars(query.order_by(KeyChange.requested_at.desc())).all()
 
 
 def edges(
@@ -71,6 +92,12 @@ def edges(
     return session.scalars(query).all()
 
 
+def key_rings(session: Session) -> dict[str, KeyRing]:
+    """The keys of every edge, also of those that are gone: their windows stay."""
+    query = select(Edge.id, Edge.public_key, Edge.retired_keys)
+    return {edge_id: KeyRing.of(key, retired) for edge_id, key, retired in session.execute(query)}
+
+
 def edge_ids(session: Session, sites: Sequence[str]) -> Sequence[str]:
     """Every edge that these sites have, or had."""
     return session.scalars(select(Edge.id).where(Edge.site_id == among(sites))).all()
@@ -80,12 +107,6 @@ def count_edges(session: Session) -> dict[str, int]:
     """How many edges are to run each device version."""
     query = select(Edge.lock_digest, func.count()).group_by(Edge.lock_digest)
     return {row[0]: row[1] for row in session.execute(query)}
-
-
-def public_keys(session: Session) -> dict[str, bytes]:
-    """The key of every edge, also of those that are gone: their windows stay."""
-    query = select(Edge.id, Edge.public_key)
-    return {edge_id: bytes.fromhex(key) for edge_id, key in session.execute(query)}
 
 
 def find_code(session: Session, code_hash: str) -> EnrolmentCode | None:
@@ -124,6 +145,16 @@ def cursors(session: Session, edge_ids: Sequence[str]) -> list[Cursor]:
     query = select(c.edge_id, c.seen, c.produced, c.balance, c.cases_end)
     query = query.where(c.edge_id == among(edge_ids)).order_by(c.edge_id, c.epoch)
     return [Cursor(*row) for row in session.execute(query)]
+
+
+def newest_arrived(session: Session, edge_id: str) -> tuple[int, int]:
+    """The highest epoch and sequence that arrived from an edge; zeros before the first window."""
+    c = EdgeCursor
+    query = select(c.epoch, func.upper(c.seen) - 1).where(
+        c.edge_id == edge_id, ~func.isempty(c.seen)
+    )
+    found = session.execute(query.order_by(c.epoch.desc()).limit(1)).first()
+    return (found[0], found[1]) if found else (0, 0)
 
 
 def use_nonce(session: Session, nonce: RequestNonce) -> bool:

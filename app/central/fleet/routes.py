@@ -11,9 +11,16 @@ from app.central.accounts.service import Person
 from app.central.body import limited_body
 from app.central.database import DbSession
 from app.central.errors import NotFound
-from app.central.fleet import codes, service
+from app.central.fleet import codes, key_changes, service
 from app.central.fleet.codes import CodeView
-from app.central.fleet.schemas import CodeOut, EdgeActionIn, NewCode, NewSite, Registered
+from app.central.fleet.schemas import (
+    CodeOut,
+    EdgeActionIn,
+    KeyDecisionIn,
+    NewCode,
+    NewSite,
+    Registered,
+)
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.problems import problems
 from app.central.surveillance import plans
@@ -107,6 +114,31 @@ def act_on_edge(
         by=by.name,
         now=now,
         seen_fingerprint=body.fingerprint,
+        reason=body.reason,
+    )
+    return service.edge_view(session, edge_id)
+
+
+@router.post(
+    "/edges/{edge_id}/key-decisions",
+    response_model=EdgeView,
+    responses=problems(403, 404, 409, 422),
+)
+def decide_on_key(
+    edge_id: str, body: KeyDecisionIn, session: DbSession, now: Now, by: Enroller
+) -> EdgeView:
+    """Approve or refuse the new key that an edge asks for.
+
+    What was approved may be refused until the edge has switched to it.
+    """
+    within(by, service.get_edge(session, edge_id).site_id)
+    key_changes.decide(
+        session,
+        edge_id,
+        approve=body.approve,
+        seen_fingerprint=body.fingerprint,
+        by=by.name,
+        now=now,
         reason=body.reason,
     )
     return service.edge_view(session, edge_id)

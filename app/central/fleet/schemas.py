@@ -44,6 +44,14 @@ class EdgeActionIn(_In):
     reason: str = Field(default="", max_length=1000)
 
 
+class KeyDecisionIn(_In):
+    """A word on the key that an edge asks for, named by the fingerprint that was compared."""
+
+    approve: bool
+    fingerprint: str = Field(pattern=DIGEST)
+    reason: str = Field(default="", max_length=1000)
+
+
 class Registered(BaseModel):
     """A registered device version."""
 

@@ -17,11 +17,13 @@ from app.central.errors import NotAllowed, NotAuthenticated, NotFound, Unusable
 from app.central.fleet import repository
 from app.central.fleet.models import (
     EDGE_TRANSITIONS,
+    OPEN_KEYS,
     DeviceVersion,
     Edge,
     EdgeAction,
     EdgeState,
     EnrolmentCode,
+    KeyChange,
     Site,
 )
 from app.contracts.exchange import (
@@ -75,6 +77,8 @@ class EdgeView:
     approved_at: datetime | None
     approved_by: str | None
     last_seen_at: datetime | None
+    new_key: str = ""  # fingerprint of a key that it asks for, until it has switched
+    new_key_state: str = ""  # pending, approved
 
     @property
     def lock_holds(self) -> bool:
@@ -226,7 +230,7 @@ def enrol(session: Session, request: EnrolmentRequest, *, now: datetime) -> Edge
         if edge is None or edge.public_key != request.public_key:
             raise refused
         return edge
-    if repository.find_edge_by_key(session, request.public_key) is not None:
+    if repository.is_key_known(session, request.public_key):
         raise NotAllowed("this key is enrolled already: one key, one edge")
     edge = _new_edge(session, code, request, now)
     code.edge_id = edge.id
@@ -340,7 +344,12 @@ def answer_to(edge: Edge, key: SigningKey) -> EnrolmentAnswer:
 
 def fingerprint(edge: Edge) -> str:
     """SHA-256 of the edge's public key."""
-    return sha256(bytes.fromhex(edge.public_key))
+    return key_fingerprint(edge.public_key)
+
+
+def key_fingerprint(public_key: str) -> str:
+    """SHA-256 of a public key given in hex."""
+    return sha256(bytes.fromhex(public_key))
 
 
 def printable(text: str, longest: int = 64) -> str:
@@ -367,9 +376,11 @@ def sites(session: Session, *, scope: str | None = None) -> tuple[SiteView, ...]
     views: dict[str, list[EdgeView]] = {s.id: [] for s in known}
     names = {s.id: s for s in known}
     versions = repository.version_names(session)
+    wishes = {c.edge_id: c for c in repository.key_changes(session, None, OPEN_KEYS)}
     for e in repository.edges(session, site_id=scope):
         if e.site_id in names:  # there is a limit to both lists
-            views[e.site_id].append(_edge_view(e, names[e.site_id], versions[e.lock_digest]))
+            version, wish = versions[e.lock_digest], wishes.get(e.id)
+            views[e.site_id].append(_edge_view(e, names[e.site_id], version, wish))
     return tuple(SiteView(s.id, s.name, s.timezone, tuple(views[s.id])) for s in known)
 
 
@@ -385,7 +396,9 @@ def edge_view(session: Session, edge_id: str) -> EdgeView:
     edge = get_edge(session, edge_id)
     version = get_device_version(session, edge.lock_digest)
     names = version.device, version.version
-    return _edge_view(edge, session.get_one(Site, edge.site_id), names)
+    wishes = repository.key_changes(session, edge_id, OPEN_KEYS)
+    wish = wishes[0] if wishes else None
+    return _edge_view(edge, session.get_one(Site, edge.site_id), names, wish)
 
 
 def _version_view(version: DeviceVersion, edges: int) -> DeviceVersionView:
@@ -408,7 +421,9 @@ def _version_view(version: DeviceVersion, edges: int) -> DeviceVersionView:
     )
 
 
-def _edge_view(edge: Edge, site: Site, version: tuple[str, str]) -> EdgeView:
+def _edge_view(
+    edge: Edge, site: Site, version: tuple[str, str], wish: KeyChange | None
+) -> EdgeView:
     return EdgeView(
         edge.id,
         edge.site_id,
@@ -425,6 +440,8 @@ def _edge_view(edge: Edge, site: Site, version: tuple[str, str]) -> EdgeView:
         edge.approved_at,
         edge.approved_by,
         edge.last_seen_at,
+        key_fingerprint(wish.public_key) if wish else "",
+        wish.state.value if wish else "",
     )
 
 

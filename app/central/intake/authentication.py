@@ -32,7 +32,7 @@ def authenticate(
 ) -> Edge:
     """The edge that signed this request, within five minutes of `now`, for us, once."""
     edge_id, time, nonce, signature = (_header(headers, part) for part in HEADERS)
-    edge = repository.find_edge(session, edge_id)
+    edge = repository.find_edge(session, edge_id, lock=True)  # its key does not change meanwhile
     if edge is None or edge.state not in KNOWN:
         raise NotAuthenticated("edge", "this edge is not known or was revoked")
     digest = hashlib.sha256(content).hexdigest()

@@ -70,12 +70,12 @@ def recount(session: Session, edge: Edge, *, by: str, now: datetime) -> Recount:
 
 
 def _counts_of(session: Session, edge: Edge) -> tuple[int, case_counts.Counts]:
-    key, windows = bytes.fromhex(edge.public_key), 0
+    ring, windows = edge.ring, 0
     counts: case_counts.Counts = {}
     for stored in repository.windows_of(session, edge.id):
         windows += 1
         arrival = arrival_day(stored.received_at)
-        for c in counted(decode(stored.raw, key)):
+        for c in counted(decode(stored.raw, ring.at(stored.epoch, stored.sequence))):
             name = stored.lock_digest, stored.site_id, c.start, c.end, arrival
             analysed, flagged = counts.get(name, (0, 0))
             counts[name] = analysed + c.analysed, flagged + c.flagged

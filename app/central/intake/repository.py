@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Range, insert
 from sqlalchemy.orm import Session
 
 from app.central.audit.repository import NEWEST_HASH
-from app.central.fleet.models import Edge, EdgeCursor
+from app.central.fleet.models import EdgeCursor
 from app.central.fleet.repository import among
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
 from app.central.recalibration.repository import NEWEST_POINT
@@ -236,10 +236,13 @@ def window_index(
     return session.execute(query).all()
 
 
-def windows_of(session: Session, edge_id: str) -> Iterator[Row[str, str, datetime, bytes]]:
-    """Device version, site, arrival and exact bytes of every window of an edge."""
+def windows_of(
+    session: Session, edge_id: str
+) -> Iterator[Row[int, int, str, str, datetime, bytes]]:
+    """Epoch, sequence, device version, site, arrival and exact bytes of an edge's windows."""
     w = StoredWindow
-    query = select(w.lock_digest, w.site_id, w.received_at, w.raw).where(w.edge_id == edge_id)
+    columns = w.epoch, w.sequence, w.lock_digest, w.site_id, w.received_at, w.raw
+    query = select(*columns).where(w.edge_id == edge_id)
     yield from session.execute(query.execution_options(yield_per=500))
 
 
@@ -271,12 +274,11 @@ def stored_windows(
 
 def stored_cases(
     session: Session, lock_digest: str, site_id: str | None, since: datetime, until: datetime
-) -> Iterator[Row[str, str, str, bytes]]:
-    """Site, edge, its public key and exact bytes of every window of cases in [since, until)."""
+) -> Iterator[Row[str, str, int, int, bytes]]:
+    """Site, edge, epoch, sequence and bytes of every window of cases in [since, until)."""
     w = StoredWindow
     query = (
-        select(w.site_id, w.edge_id, Edge.public_key, w.raw)
-        .join(Edge, Edge.id == w.edge_id)
+        select(w.site_id, w.edge_id, w.epoch, w.sequence, w.raw)
         .where(w.stream == "cases", *_between(lock_digest, site_id, since, until))
         .order_by(w.site_id, w.edge_id, w.epoch, w.sequence)
     )

@@ -11,12 +11,20 @@ from sqlalchemy.orm import Session
 from app.central.accounts.permissions import Anyone, Now, Viewer
 from app.central.body import limited_body
 from app.central.database import DbSession
+from app.central.fleet import key_changes
 from app.central.fleet import service as fleet
 from app.central.fleet.models import Edge
 from app.central.fleet.routes import within
 from app.central.intake import service
 from app.central.intake.authentication import authenticate
-from app.central.intake.schemas import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
+from app.central.intake.schemas import (
+    DeclareEpoch,
+    EnrolmentAnswer,
+    EnrolmentRequest,
+    KeyAnswer,
+    KeyRequest,
+    KeySwitch,
+)
 from app.central.intake.service import ArrivalView, EdgeBalance
 from app.central.paging import Limit, link_next
 from app.central.problems import problems, refusal
@@ -91,6 +99,28 @@ def declare_epoch(
     body = parse(DeclareEpoch, content)
     fleet.declare_epoch(session, edge, body.epoch, body.reason, now=now)
     return fleet.answer_to(edge, request.app.state.key)
+
+
+@edge_router.post("/key", response_model=KeyAnswer, responses=problems(401, 409, 422, 429))
+def ask_for_key(content: Content, edge: CallingEdge, session: DbSession, now: Now) -> KeyAnswer:
+    """Ask for another key, or how the wish stands. A person decides by its fingerprint."""
+    return key_changes.ask(session, edge, parse(KeyRequest, content), now=now)
+
+
+@edge_router.post(
+    "/key/switch",
+    response_class=Response,
+    responses={200: {"content": RECEIPT}, **problems(401, 409, 422, 429)},
+)
+def switch_key(
+    request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
+) -> Response:
+    """Begin to use the approved key after the window that is named; a signed receipt.
+
+    An edge that got no answer asks again, signed with the old key or with the new one.
+    """
+    key = request.app.state.key
+    return _receipt(key_changes.switch(session, edge, parse(KeySwitch, content), key, now=now))
 
 
 @edge_router.post(

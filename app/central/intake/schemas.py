@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from app.contracts.exchange import DeclareEpoch, EnrolmentAnswer, EnrolmentRequest
+from app.contracts.exchange import (
+    DeclareEpoch,
+    EnrolmentAnswer,
+    EnrolmentRequest,
+    KeyAnswer,
+    KeyRequest,
+    KeySwitch,
+)
 
-__all__ = ["DeclareEpoch", "EnrolmentAnswer", "EnrolmentRequest"]
+__all__ = [
+    "DeclareEpoch",
+    "EnrolmentAnswer",
+    "EnrolmentRequest",
+    "KeyAnswer",
+    "KeyRequest",
+    "KeySwitch",
+]

@@ -7,6 +7,7 @@ refused, with a copy kept. Balance of an edge: produced = stored + quarantined +
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -121,14 +122,26 @@ def take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> Windo
             )
         if edge.state in (EdgeState.PENDING, EdgeState.RETIRED):
             return NotAuthenticated("not_active", f"edge is {edge.state.value}: keep the window")
-        window = decode(raw, bytes.fromhex(edge.public_key))
+        window = decode(raw, edge.ring.at(header.epoch, header.sequence))
     except SignatureRefused as error:
-        return _refuse(session, edge, raw, NotAuthenticated("window_signature", str(error)), now)
+        return _refuse(session, edge, raw, _not_signed(edge, raw, str(error)), now)
     except ContractError as error:
         return _refuse(session, edge, raw, NotAWindow(error.reason, str(error)), now)
     if known.digest is not None:
         return _equivocation(session, edge, window, known.digest, now)
     return _accept(session, edge, window, known, now)
+
+
+def _not_signed(edge: Edge, raw: bytes, words: str) -> NotAuthenticated:
+    """Why a window's signature does not do: a key that the edge has given up, or nobody's."""
+    for (epoch, sequence), key in edge.ring.retired:
+        with suppress(AppError):
+            decode(raw, key)
+            ended = f"that key ended with window {sequence} of epoch {epoch}"
+            return NotAuthenticated(
+                "retired_key", f"the window is signed by a retired key: {ended}"
+            )
+    return NotAuthenticated("window_signature", words)
 
 
 def _check_numbers(edge: Edge, header: Header) -> None:

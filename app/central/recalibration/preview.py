@@ -58,7 +58,7 @@ def preview_of(
     session: Session, signal_id: str, today: date, *, scope: str | None = None
 ) -> Preview:
     """The gate and the figures as of `today`; `Unusable` where the evidence does not suffice."""
-    signal = surveillance.signal(session, signal_id, scope=scope)
+    signal = surveillance.whole(session, signal_id, scope=scope)
     manifest = fleet.manifest_of(fleet.get_device_version(session, signal.lock_digest))
     plan, _ = plans.in_force(session, signal.lock_digest)
     try:

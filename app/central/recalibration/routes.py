@@ -58,7 +58,7 @@ def draft_plan(lock_digest: str, session: DbSession, _: Administrator) -> PlanDo
 @router.get(
     "/signals/{signal_id}/recalibration",
     response_model=Preview,
-    responses=problems(404, 409, 422),
+    responses=problems(403, 404, 409, 422),
 )
 def show_preview(signal_id: str, session: DbSession, person: Viewer, now: Now) -> Preview:
     """Whether the cause allows a new operating point, and what is known for choosing one."""
@@ -95,6 +95,7 @@ def propose(
         reason=body.reason,
         signer=_signer(request, person, body, now),
         key=request.app.state.key,
+        scope=person.site_id,
     )
 
 

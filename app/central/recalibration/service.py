@@ -88,13 +88,14 @@ def propose(
     reason: str,
     signer: Signer,
     key: SigningKey,
+    scope: str | None = None,
 ) -> ProposalView:
     """Run the plan on a confirmed signal and record the outcome, signed by its author.
 
     A refusal by the gate and failed criteria are outcomes: recorded, and nothing can be released.
     """
     _check_reason(reason)
-    signal = surveillance.signal(session, signal_id)
+    signal = surveillance.whole(session, signal_id, scope=scope)
     require_confirmed(signal)
     manifest = fleet.manifest_of(fleet.get_device_version(session, signal.lock_digest))
     plan, plan_digest = plans.in_force(session, signal.lock_digest)
@@ -201,16 +202,19 @@ def _sign(
 
 
 def proposals(session: Session, *, scope: str | None = None) -> tuple[ProposalView, ...]:
-    """Proposals, newest first; only those about site `scope` where a person is bound to one."""
+    """Proposals, newest first; only those about site `scope` alone where a person is bound to one.
+
+    A proposal is one signed document about all its sites: no part of it is shown.
+    """
     found = (view(session, p) for p in repository.proposals(session))
-    return tuple(p for p in found if scope is None or scope in p.sites)
+    return tuple(p for p in found if scope is None or p.sites == (scope,))
 
 
 def proposal(session: Session, proposal_id: str, *, scope: str | None = None) -> ProposalView:
     """One proposal, or `NotFound`."""
     stored = repository.find_proposal(session, proposal_id)
     found = view(session, stored) if stored is not None else None
-    if found is None or not (scope is None or scope in found.sites):
+    if found is None or not (scope is None or found.sites == (scope,)):
         raise NotFound(f"no proposal {proposal_id[:32]}")
     return found
 

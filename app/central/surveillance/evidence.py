@@ -143,7 +143,10 @@ class FleetStanding:
 def signal_evidence(
     session: Session, signal_id: str, *, scope: str | None = None
 ) -> SignalEvidence | None:
-    """The evidence of a signal's newest evaluation; None for one raised without statistics."""
+    """The evidence of a signal's newest evaluation; None for one raised without statistics.
+
+    Where a person is bound to site `scope`, that of this site alone.
+    """
     view = service.signal(session, signal_id, scope=scope)
     if view.evaluation is None:
         return None
@@ -357,7 +360,7 @@ def _traces(traces: tuple[TraceView, ...], view: SignalView) -> tuple[TraceView,
 def _changes(session: Session, view: SignalView, scope: str | None) -> tuple[OtherChange, ...]:
     around = view.signal.change_date or view.signal.date
     found = _planned(session, view, around, scope)
-    for other in service.signals(session, lock_digest=view.lock_digest):
+    for other in service.signals(session, lock_digest=view.lock_digest, scope=scope):
         s = other.signal
         is_near = abs((s.date - around).days) <= 2 * WEEK
         if other.id != view.id and is_near and set(s.sites) & set(view.signal.sites):

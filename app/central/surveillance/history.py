@@ -60,9 +60,10 @@ class DecodedWindows:
         missing = [k for k in wanted if k.digest not in found]
         if not missing:
             return found
-        keys = fleet_repository.public_keys(session)
+        rings = fleet_repository.key_rings(session)
+        keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in missing}
         raw = intake_repository.raw_windows(session, lock_digest, missing)
-        made = {k.digest: decode(raw[k.digest], keys[k.edge_id]) for k in missing}
+        made = {k.digest: decode(raw[k.digest], keys[k.digest]) for k in missing}
         with self._lock:
             self._held |= made
             while len(self._held) > self._limit:

@@ -24,6 +24,7 @@ from app.central.surveillance.schemas import (
     PlanOut,
     SignalOut,
 )
+from app.central.surveillance.scoped import assessability_of, part_of
 from app.central.surveillance.service import SignalView
 from app.contracts.signals import Run, SignalsFile
 
@@ -84,8 +85,11 @@ def decide_signal(
     person: Assessor,
     now: Now,
 ) -> SignalView:
-    """Record a signed decision: the password is given again, and what was seen is named."""
-    service.signal(session, signal_id, scope=person.site_id)
+    """Record a signed decision: the password is given again, and what was seen is named.
+
+    Refused to an account bound to one of several sites: nobody signs what they were not shown.
+    """
+    service.whole(session, signal_id, scope=person.site_id)
     state = request.app.state
     signer = accounts.sign(state.sessions, person, body.password.get_secret_value(), now)
     service.decide(
@@ -106,7 +110,7 @@ def decide_signal(
     response_model=EvaluationOut,
     responses=problems(404),
 )
-def show_evaluation(lock_digest: str, session: DbSession, _: Viewer) -> EvaluationOut:
+def show_evaluation(lock_digest: str, session: DbSession, person: Viewer) -> EvaluationOut:
     """The newest evaluation of a device version."""
     found = service.last_evaluation(session, lock_digest)
     if found is None:
@@ -120,8 +124,12 @@ def show_evaluation(lock_digest: str, session: DbSession, _: Viewer) -> Evaluati
         reference_id=found.reference_id,
         plan_digest=found.plan_digest,
         false_signals_promised_per_year=found.evidence.promised,
-        assessability=found.evidence.assessability,
-        on_trial=service.on_trial(session, found),
+        assessability=assessability_of(found.evidence.assessability, person.site_id),
+        on_trial=tuple(
+            part_of(session, s, lock_digest, person.site_id)
+            for s in service.on_trial(session, found)
+            if person.site_id is None or person.site_id in s.sites
+        ),
     )
 
 
@@ -184,9 +192,10 @@ def put_plan(
     response_model=list[AlarmTestOut],
     responses=problems(401),
 )
-def list_alarm_tests(lock_digest: str, session: DbSession, _: Viewer) -> tuple[AlarmTest, ...]:
+def list_alarm_tests(lock_digest: str, session: DbSession, person: Viewer) -> tuple[AlarmTest, ...]:
     """Alarm tests, newest first: was a change that the centre made in a copy found?"""
-    return alarm_test.tests_of(session, lock_digest)
+    made = alarm_test.tests_of(session, lock_digest)
+    return tuple(t for t in made if person.site_id in (None, t.site_id))
 
 
 @router.get(
@@ -204,6 +213,6 @@ def show_signals_file(lock_digest: str, session: DbSession, person: Viewer) -> S
         run_id=found.input_digest,
         signals=tuple(view.signal for view in reversed(shown)),
         false_signals_promised_per_year=found.evidence.promised,
-        assessability=found.evidence.assessability,
+        assessability=assessability_of(found.evidence.assessability, person.site_id),
     )
     return SignalsFile(plan=found.plan_digest, runs=(run,))

@@ -30,6 +30,9 @@ class SignalOut(BaseModel):
     digest: str
     actions: tuple[Action, ...]
     decisions: tuple[DecisionView, ...]
+    other_sites: int = Field(
+        description="Sites that an account bound to one is not shown; then nothing can be decided"
+    )
 
 
 class DecisionIn(BaseModel):

@@ -15,7 +15,7 @@ from app.central.accounts.service import Signer
 from app.central.alerts.models import Severity
 from app.central.alerts.service import severity_of
 from app.central.audit import service as audit
-from app.central.errors import NotAllowed, NotFound, Unusable
+from app.central.errors import Forbidden, NotAllowed, NotFound, Unusable
 from app.central.fleet import repository as fleet_repository
 from app.central.numbering import next_number
 from app.central.references import repository as references_repository
@@ -38,7 +38,8 @@ from app.central.surveillance.results import (
     read_evidence,
     standing_of,
 )
-from app.contracts.signals import Attribution
+from app.central.surveillance.scoped import part_of
+from app.contracts.signals import Attribution, PartOfSignal
 from app.contracts.signals import Signal as SignalDocument
 from app.contracts.signing import SigningKey, canonical, sha256
 from monitors.engine import Evaluation as EngineResult
@@ -74,7 +75,8 @@ class DecisionView:
 
 @dataclass(frozen=True, slots=True)
 class SignalView:
-    """A signal as pages, mails and the API show it. `digest` names what is on the screen."""
+    """A signal as pages, mails and the API show it. `digest` names the whole of it, also where only
+    the part of one site is shown."""
 
     id: str
     signal: SignalDocument
@@ -94,6 +96,11 @@ class SignalView:
     def is_open(self) -> bool:
         """Somebody still has to decide."""
         return self.state in OPEN
+
+    @property
+    def other_sites(self) -> int:
+        """How many sites this view does not name; nobody signs what is shown in part."""
+        return self.signal.other_sites if isinstance(self.signal, PartOfSignal) else 0
 
     @property
     def owner(self) -> str:
@@ -392,11 +399,13 @@ def signals(
     *,
     only_open: bool = False,
     lock_digest: str | None = None,
+    site_id: str | None = None,
     scope: str | None = None,
     before: str | None = None,
     limit: int = 200,
 ) -> tuple[SignalView, ...]:
-    """Signals, newest first; only those of site `scope` where a person is bound to one.
+    """Signals, newest first, of one site or of all; where a person is bound to site `scope`, only
+    its own, and of each what that site may be shown.
 
     `before` names the last signal of the page before.
     """
@@ -407,7 +416,7 @@ def signals(
         session,
         states=OPEN if only_open else (),
         lock_digest=lock_digest,
-        site_id=scope,
+        site_id=scope or site_id,
         before=last,
         limit=limit,
     )
@@ -415,7 +424,7 @@ def signals(
     for d in repository.decisions(session, list(decided)):
         decided[d.signal_id].append(d)
     names = fleet_repository.version_names(session)
-    return tuple(_view(names, s, decided[s.id]) for s in found)
+    return tuple(seen_from(session, _view(names, s, decided[s.id]), scope) for s in found)
 
 
 def count(session: Session, *, only_open: bool, scope: str | None = None) -> int:
@@ -424,12 +433,30 @@ def count(session: Session, *, only_open: bool, scope: str | None = None) -> int
 
 
 def signal(session: Session, signal_id: str, *, scope: str | None = None) -> SignalView:
-    """One signal, or `NotFound`."""
+    """One signal, as somebody bound to site `scope` is shown it, or `NotFound`."""
     found = repository.find_signal(session, signal_id)
     if found is None or not (scope is None or scope in found.document["sites"]):
         raise NotFound(f"no signal {signal_id[:32]}")
     names = fleet_repository.version_names(session)
-    return _view(names, found, repository.decisions(session, [found.id]))
+    view = _view(names, found, repository.decisions(session, [found.id]))
+    return seen_from(session, view, scope)
+
+
+def seen_from(session: Session, view: SignalView, scope: str | None) -> SignalView:
+    """The same for somebody bound to site `scope`: other sites only counted, nothing to decide."""
+    shown = part_of(session, view.signal, view.lock_digest, scope)
+    return view if shown is view.signal else replace(view, signal=shown, actions=())
+
+
+def whole(session: Session, signal_id: str, *, scope: str | None) -> SignalView:
+    """One signal for somebody who decides on it: `Forbidden` where they are shown a part of it."""
+    found = signal(session, signal_id, scope=scope)
+    if found.other_sites:
+        raise Forbidden(
+            f"signal {found.id} also lies at other sites, which your account does not show: "
+            "somebody who sees every site decides and signs"
+        )
+    return found
 
 
 def last_evaluation(

@@ -66,7 +66,7 @@ def measure(image: Image, lowest: float, highest: float, spacing_mm: float) -> M
     fine, coarse = _gradient(middle, 1), _gradient(middle, 3)
     low, high = np.quantile(middle[::2, ::2], (0.2, 0.8))
     values = {
-        "noise": _noise(unit, lit),
+        "noise": fine_noise(unit, lit),
         "sharpness": float(fine.mean() / max(float(coarse.mean()), 1e-9)),
         "edge": float(np.quantile(fine, 0.99)),
         "contrast": float(high - low),
@@ -78,7 +78,8 @@ def measure(image: Image, lowest: float, highest: float, spacing_mm: float) -> M
     return Measured(values, is_constant=False)
 
 
-def _noise(unit: Image, lit: npt.NDArray[np.bool_]) -> float:
+def fine_noise(unit: npt.NDArray[np.floating], lit: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the finest detail where all is `lit` (Immerkaer 1996); 0 if nowhere."""
     rows = unit[:-2] - 2 * unit[1:-1] + unit[2:]
     detail = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
     inside = np.abs(detail[lit[1:-1, 1:-1]])

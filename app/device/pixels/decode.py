@@ -19,7 +19,6 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import (
     apply_color_lut,
-    apply_modality_lut,
     apply_voi_lut,
     get_decoder,
     pixel_array,
@@ -27,6 +26,8 @@ from pydicom.pixels import (
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from app.device.pixels import functional_groups
+from app.device.pixels.functional_groups import rescaled, rescales
 from app.errors import AppError
 
 FILE_LIMIT = 512 << 20  # bytes of a file that we are willing to read
@@ -210,7 +211,7 @@ def _decoded(dataset: Dataset, photometric: str, voi: bool) -> Picture:
 
 
 def _grey(dataset: Dataset, array: npt.NDArray[Any], inverted: bool, voi: bool) -> Picture:
-    values = apply_modality_lut(array, dataset)
+    values = rescaled(dataset, array)
     if voi:
         values = apply_voi_lut(values, dataset)
     values = np.asarray(values, dtype=np.float32)
@@ -231,16 +232,15 @@ def _expressible(dataset: Dataset) -> tuple[float, float]:
         return 0.0, 0.0
     bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation", 0) or 0)
     low = -(1 << (bits - 1)) if signed else 0
-    slope = float(dataset.get("RescaleSlope", 1) or 1)
-    intercept = float(dataset.get("RescaleIntercept", 0) or 0)
-    ends = sorted((low * slope + intercept, (low + (1 << bits) - 1) * slope + intercept))
-    return ends[0], ends[1]
+    slope, intercept = rescales(dataset).T
+    ends = np.outer((low, low + (1 << bits) - 1), slope) + intercept
+    return float(ends.min()), float(ends.max())
 
 
 def spacing(dataset: Dataset) -> tuple[float, float] | None:
     """Pixel spacing (row, column) in mm, calibrated if there is one, else at the detector."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        value = dataset.get(keyword)
+        value = functional_groups.value(dataset, keyword)
         try:
             row, column = (float(v) for v in value)
         except (TypeError, ValueError):

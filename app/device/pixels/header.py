@@ -5,38 +5,53 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from datetime import date
 
+import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
+from app.device.pixels import functional_groups
+
 AGE_BANDS = ((18, 39), (40, 49), (50, 59), (60, 69), (70, 79), (80, 200))
+# What pydicom raises on values that it cannot convert.
+_UNCONVERTIBLE: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    BytesLengthException,
+)
 _AGE = re.compile(r"^(\d{1,3})([DWMY])$")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
 def text(dataset: Dataset, keyword: str) -> str | None:
-    """The attribute as one stripped string, several values joined by a backslash."""
+    """The attribute as one stripped string, several values joined by a backslash. Of an enhanced
+    multi-frame object, what holds for all frames or for the first."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value = dataset.get(keyword)
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        OverflowError,
-        BytesLengthException,
-    ):
-        return None  # what pydicom cannot convert
+            value = functional_groups.value(dataset, keyword)
+    except _UNCONVERTIBLE:
+        return None
     if value is None or value == "":
         return None
     parts = value if isinstance(value, list | tuple) or _is_multiple(value) else [value]
     joined = "\\".join(str(part).strip() for part in parts).strip()
     return joined or None
+
+
+def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """The items of a sequence; none where it is absent, empty or damaged."""
+    try:
+        found = functional_groups.value(dataset, keyword)
+    except _UNCONVERTIBLE:
+        return ()
+    return found if isinstance(found, pydicom.Sequence) else ()
 
 
 def _is_multiple(value: object) -> bool:
@@ -110,46 +125,3 @@ def stratum(dataset: Dataset) -> dict[str, str]:
     keywords = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber")
     found = {keyword: text(dataset, keyword) or "" for keyword in keywords}
     return found | {"protocol": protocol(dataset)}
-
-
-# Characteristic or margin -> how to read it. Values are compared with the schema's categories.
-CATEGORICAL: Mapping[str, Callable[[Dataset], str | None]] = {
-    "modality": lambda d: text(d, "Modality"),
-    "view": lambda d: text(d, "ViewPosition"),
-    "photometric_interpretation": lambda d: text(d, "PhotometricInterpretation"),
-    "grid": lambda d: text(d, "Grid"),
-    "detector_type": lambda d: text(d, "DetectorType"),
-    "processing_code": lambda d: text(d, "AcquisitionDeviceProcessingCode"),
-    "laterality": lambda d: text(d, "ImageLaterality"),
-    "pupil_dilated": lambda d: text(d, "PupilDilated"),
-    "white_balance": lambda d: text(d, "WhiteBalance"),
-    "transducer_type": lambda d: text(d, "TransducerType"),
-    "sex": lambda d: text(d, "PatientSex"),
-    "age_band": age_band,
-}
-
-# Characteristic -> (attribute, unit in UCUM).
-NUMERIC: Mapping[str, tuple[str, str]] = {
-    "kvp": ("KVP", "kV"),
-    "exposure": ("ExposureInuAs", "uA.s"),
-    "exposure_index": ("ExposureIndex", "1"),
-    "dose_area_product": ("ImageAndFluoroscopyAreaDoseProduct", "dGy.cm2"),
-}
-ULTRASOUND_NUMERIC: Mapping[str, tuple[str, str]] = {
-    "transducer_frequency": ("TransducerFrequency", "kHz"),
-    "mechanical_index": ("MechanicalIndex", "1"),
-    "depth": ("DepthOfScanField", "mm"),
-    "frame_time": ("FrameTime", "ms"),
-    "heart_rate": ("HeartRate", "/min"),
-}
-PHOTOGRAPHIC_NUMERIC: Mapping[str, tuple[str, str]] = {
-    "field_of_view": ("HorizontalFieldOfView", "deg"),
-    "focal_length": ("FocalLength", "mm"),
-    "f_number": ("FNumber", "1"),
-    "iso_speed": ("ISOSpeed", "1"),
-}
-ALL_NUMERIC: Mapping[str, tuple[str, str]] = {
-    **NUMERIC,
-    **ULTRASOUND_NUMERIC,
-    **PHOTOGRAPHIC_NUMERIC,
-}

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.central.accounts.permissions import Administrator, Enroller, Now, Viewer
 from app.central.accounts.service import Person
 from app.central.database import DbSession
-from app.central.fleet import service
+from app.central.fleet import key_changes, service
 from app.central.fleet.models import EdgeAction
 from app.central.fleet.routes import within
 from app.central.fleet.service import EdgeView
@@ -116,6 +116,30 @@ def approve(edge_id: str, fields: Form, session: DbSession, person: Enroller, no
 def fingerprint_of(typed: str) -> str:
     """As people type one: blanks, colons and capitals do not matter."""
     return "".join(c for c in typed if not c.isspace() and c not in ":-").lower()
+
+
+@router.post(ENROLMENT + "/edges/{edge_id}/key")
+def decide_on_key(
+    edge_id: str, fields: Form, session: DbSession, person: Enroller, now: Now
+) -> Response:
+    """Approve or refuse the new key, named by the fingerprint that was typed."""
+    one = _seen(session, person, edge_id)
+    decision = fields.get("decision", "")
+    if decision not in ("approve", "refuse"):
+        return _after(session, person, one, (words.CHOOSE_KEY_DECISION,), "key", fields)
+
+    def run() -> None:
+        key_changes.decide(
+            session,
+            one.id,
+            approve=decision == "approve",
+            seen_fingerprint=fingerprint_of(fields.get("fingerprint", "")),
+            by=person.name,
+            now=now,
+            reason=fields.get("reason", "").strip()[:LONGEST_REASON],
+        )
+
+    return _after(session, person, one, attempt(session, run), "key", fields)
 
 
 @router.post(ENROLMENT + "/edges/{edge_id}/actions")

@@ -112,6 +112,9 @@ def edge_page(session: Session, person: Person, edge: EdgeView, typed: Typed = E
         may_approve=may_act and (edge.state, EdgeAction.APPROVE) in EDGE_TRANSITIONS,
         actions=_actions(edge.state) if may_act else (),
         history=_history(session, edge) if may_act or may(person, Permission.AUDIT) else None,
+        new_key=grouped(edge.new_key),
+        new_key_sentence=words.NEW_KEY.get(edge.new_key_state, ""),
+        may_decide_key=may_act and bool(edge.new_key),
         typed=typed,
     )
 

@@ -52,6 +52,9 @@ class EdgePage:
     may_approve: bool
     actions: tuple[Choice, ...]
     history: Grid | None
+    new_key: str = ""  # fingerprint of a key that the edge asks for
+    new_key_sentence: str = ""
+    may_decide_key: bool = False
     typed: Typed = EMPTY
 
 

@@ -258,6 +258,7 @@ def test_those_concerned_are_told_and_hear_who_else_was(session: Session) -> Non
         session,
         "S-0001",
         a_signal("scanner"),
+        lock_digest="0" * 64,
         device="ChestTriage 1.0.0",
         promised=1.0,
         renderer=Words(),

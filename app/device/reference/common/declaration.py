@@ -13,7 +13,7 @@ from torch import nn
 
 from app.contracts.manifest import InputLimits, Pattern, Preprocessing, Stage
 from app.device.pipeline import AREAS
-from app.device.pixels import header
+from app.device.pixels.attributes import NUMERIC
 from app.device.pixels.characteristics import LUNG_AREA, UNITS
 from app.device.pixels.modality import COLOUR_UNITS, ULTRASOUND_UNITS
 from app.device.reference.common.cohort import Cohort
@@ -24,12 +24,14 @@ from monitors.schema import Categorical
 
 Progress = Callable[[str, float], None]
 Make = Callable[[np.random.Generator, str, bool, float], Case]  # vendor, positive, variation
+ULTRASOUND = ("transducer_frequency", "mechanical_index", "depth", "frame_time", "heart_rate")
+PHOTOGRAPH = ("field_of_view", "focal_length", "f_number", "iso_speed")
 # Modality -> characteristics that only its pixels show, and those of its headers.
-KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]] = {
-    "DX": ({}, header.NUMERIC),
-    "US": (ULTRASOUND_UNITS, header.ULTRASOUND_NUMERIC),
-    "OP": (COLOUR_UNITS, header.PHOTOGRAPHIC_NUMERIC),
-    "XC": (COLOUR_UNITS, header.PHOTOGRAPHIC_NUMERIC),
+KINDS: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
+    "DX": ({}, ("kvp", "exposure", "exposure_index", "dose_area_product")),
+    "US": (ULTRASOUND_UNITS, ULTRASOUND),
+    "OP": (COLOUR_UNITS, PHOTOGRAPH),
+    "XC": (COLOUR_UNITS, PHOTOGRAPH),
 }
 # Characteristic, side, and the least median deviation that is believed.
 JUDGED = (
@@ -109,11 +111,7 @@ class ReferenceDevice:
     def units(self) -> dict[str, str]:
         """Unit (UCUM) of every characteristic that its cases may have, in order."""
         common = {name: unit for name, unit in UNITS.items() if name != LUNG_AREA}
-        pixels, attributes = KINDS[next(iter(self.scanners.values())).modality]
+        pixels, names = KINDS[next(iter(self.scanners.values())).modality]
         masks = [output for stage in self.stages for output in stage.outputs if output in AREAS]
         areas = {AREAS[mask]: "1" for mask in masks}
-        return common | dict(pixels) | areas | _units(attributes)
-
-
-def _units(attributes: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    return {name: unit for name, (_, unit) in attributes.items()}
+        return common | dict(pixels) | areas | {name: NUMERIC[name][1] for name in names}
