@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import psycopg
 from fastapi import Depends, Request
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Engine,
@@ -43,6 +44,7 @@ NAMING = {
 }
 LARGEST_EXACT = 2**53 - 1  # of the integers that a double holds
 LONG = re.compile(rb"\d{16}")  # as many digits as the shortest integer above has
+WAIT_S = 10
 MIGRATION_LOCK = 6_012_026  # any number, the same in every process
 
 
@@ -77,18 +79,23 @@ def _number(digits: str) -> int | float:
     return whole if abs(whole) <= LARGEST_EXACT else float(whole)
 
 
-def open_engine(url: str, *, pool_size: int = 4) -> Engine:
-    """An engine whose connections are checked before use and left when they turn read-only."""
+def open_engine(
+    url: str | URL, *, pool_size: int = 4, max_overflow: int = 8, wait_s: int = WAIT_S
+) -> Engine:
+    """An engine whose connections are checked before use and left when they turn read-only.
+
+    Nobody waits longer than `wait_s` seconds for a connection, nor for a lock.
+    """
     engine = create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=8,
-        pool_timeout=10,
+        max_overflow=max_overflow,
+        pool_timeout=wait_s,
         pool_pre_ping=True,
         pool_recycle=1800,
         json_deserializer=_json,
         connect_args={
-            "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=300s",
+            "options": f"-c timezone=UTC -c lock_timeout={wait_s}s -c statement_timeout=300s",
             "application_name": "lockwatch",
             "connect_timeout": 10,
         },
@@ -103,6 +110,19 @@ def _leave_a_demoted_primary(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
+def apart(bind: Engine | Connection) -> Engine | Connection:
+    """The same database over two connections of their own, closed with `bind`'s.
+
+    For a transaction beside a request's: of one pool, requests that each hold a connection and
+    need a second would wait for each other. A connection (tests) stands for itself.
+    """
+    if isinstance(bind, Connection):
+        return bind
+    other = open_engine(bind.url, pool_size=2, max_overflow=0)
+    event.listen(bind, "engine_disposed", lambda _: other.dispose())
+    return other
+
+
 def session_factory(bind: Engine | Connection) -> sessionmaker[Session]:
     """Sessions on `bind`; on a connection (tests) a commit is a savepoint of its transaction."""
     return sessionmaker(bind, expire_on_commit=False, join_transaction_mode="create_savepoint")
@@ -110,7 +130,7 @@ def session_factory(bind: Engine | Connection) -> sessionmaker[Session]:
 
 def request_session(request: Request) -> Iterator[Session]:
     """The request's transaction."""
-    factory: sessionmaker[Session] = request.app.state.sessions
+    factory: sessionmaker[Session] = request.app.state.request_sessions
     with factory.begin() as session:
         yield session
 

@@ -10,7 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.errors import AppError
 from monitors.errors import MonitorError
@@ -66,6 +68,10 @@ def install(app: FastAPI) -> None:
     def plain(_: Request, error: HTTPException) -> JSONResponse:
         return problem(error.status_code, str(error.detail), str(error.detail))
 
+    @app.exception_handler(ClientDisconnect)
+    def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return problem(400, "Bad request", "the request ended before its body did")
+
     @app.exception_handler(DataError)
     def not_storable(_: Request, error: DataError) -> JSONResponse:
         # What no column can hold: a NUL in a text, a number beyond its type.
@@ -76,7 +82,14 @@ def install(app: FastAPI) -> None:
     def unavailable(request: Request, error: DBAPIError) -> JSONResponse:
         if not (isinstance(error, OperationalError) or error.connection_invalidated):
             return bug(request, error)
-        log.error("database.unavailable", kind=type(error.orig).__name__)
+        return try_again(type(error.orig).__name__)
+
+    @app.exception_handler(PoolTimeout)
+    def no_connection(_: Request, __: PoolTimeout) -> JSONResponse:
+        return try_again("no free connection")
+
+    def try_again(kind: str) -> JSONResponse:
+        log.error("database.unavailable", kind=kind)
         answer = problem(503, "Database unavailable", "try again")
         answer.headers["Retry-After"] = "5"
         return answer

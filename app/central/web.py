@@ -16,7 +16,7 @@ from app.central.accounts.permissions import SAFE_METHODS
 from app.central.accounts.routes import router as accounts
 from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
-from app.central.database import session_factory
+from app.central.database import apart, session_factory
 from app.central.events.routes import router as events
 from app.central.exports.routes import router as exports
 from app.central.fleet.routes import router as fleet
@@ -52,7 +52,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.sessions = session_factory(bind)
+    app.state.request_sessions = session_factory(bind)
+    app.state.sessions = session_factory(apart(bind))  # what is committed whatever the request does
     app.state.key = settings.receipt_key()
     app.state.renderers = renderers
     app.state.edge_limiter = Limiter(settings.requests_per_minute)

@@ -6,9 +6,6 @@ need several processes, real commits or a database that fails.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,19 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from app import clock
 from app.central.accounts.models import Role
 from app.central.database import migrate, open_engine
-from app.central.embedded_postgres import open_embedded
 from app.central.fleet.models import EdgeAction
 from app.central.intake.models import Arrival, StoredWindow
 from app.central.tables import metadata
-from tests.conftest import Clock
 from tests.support.fleet import FakeEdge, World, assert_balance
-from tests.support.postgres import FAST, Databases
-
-
-@pytest.fixture
-def committed(tmp_path: Path, fresh_database: Engine, simulated_clock: Clock) -> World:
-    """A world whose transactions are real."""
-    return World(tmp_path, fresh_database)
+from tests.support.postgres import Databases
 
 
 def count(world: World, table: type[Arrival] | type[StoredWindow]) -> int:
@@ -158,19 +147,6 @@ def test_c1_a_window_whose_transaction_was_lost_is_new_again(committed: World) -
     assert left == 0
     assert edge.receipt(again).windows[0].outcome == "stored"
     assert_balance(committed, edge)
-
-
-@pytest.fixture
-def own_server(tmp_path: Path, simulated_clock: Clock) -> Iterator[tuple[Path, World]]:
-    """A server of its own, to be mistreated."""
-    home = Path(tempfile.mkdtemp(prefix="lw-own-"))
-    home.chmod(0o755)
-    with open_embedded(home / "pg", settings=FAST) as server:
-        engine = open_engine(server.url)
-        migrate(engine)
-        yield home / "pg", World(tmp_path, engine)
-        engine.dispose()
-    shutil.rmtree(home)
 
 
 def test_c2_connections_that_the_server_dropped_are_opened_again(

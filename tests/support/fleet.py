@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -20,6 +20,7 @@ from app.central.accounts.service import create_account
 from app.central.database import session_factory
 from app.central.fleet import service as fleet
 from app.central.fleet.models import EdgeAction
+from app.central.intake.models import Arrival, Outcome, StoredWindow
 from app.central.settings import CentralSettings
 from app.central.surveillance import plans
 from app.central.web import create_app
@@ -297,6 +298,33 @@ def assert_balance(world: World, edge: FakeEdge, *, unsent: int = 0) -> None:
     assert found.produced == edge.sequence - unsent
     assert found.produced == found.stored + found.quarantined + found.on_edge
     assert found.on_edge >= 0
+
+
+def assert_ledger(world: World) -> None:
+    """What a fault test ends in: of every edge, what arrived is stored or in quarantine, by hash.
+
+    Read from the rows, not from the counters that `assert_balance` looks at.
+    """
+    from app.central.intake.service import balances
+
+    with world.sessions() as session:
+        arrived = session.scalars(select(Arrival)).all()
+        stored = session.execute(
+            select(StoredWindow.edge_id, StoredWindow.digest, StoredWindow.raw)
+        ).all()
+        found = {b.edge_id: b for b in balances(session)}
+    kept = sorted((a.edge_id, a.digest, a.content_digest) for a in arrived if _is_stored(a))
+    assert sorted((edge, digest, sha256(raw)) for edge, digest, raw in stored) == kept
+    for edge_id, balance in found.items():
+        mine = [a for a in arrived if a.edge_id == edge_id]
+        assert balance.stored == sum(map(_is_stored, mine))
+        assert balance.quarantined == len(mine) - balance.stored
+        assert balance.produced == balance.stored + balance.quarantined + balance.on_edge
+        assert balance.on_edge >= 0
+
+
+def _is_stored(arrival: Arrival) -> bool:
+    return arrival.outcome is Outcome.STORED
 
 
 def read(world: World) -> Session:
