@@ -81,7 +81,7 @@ DEVICE = ReferenceDevice(
         Categorical("photometric_interpretation", ("RGB", "YBR_FULL_422")),
     ),
     efforts={
-        "full": Effort(2600, 1400, 1800, 12, 60, 12),
+        "full": Effort(2600, 1400, 1800, 16, 60, 12),
         "small": Effort(96, 90, 60, 2, 4, 2),
     },
     prevalence=0.15,
