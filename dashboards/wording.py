@@ -410,6 +410,16 @@ NAMES = {
 }
 # Coordinates nobody can picture, or that say again what the mean score says.
 SPOKEN = 3  # effects in the claim; the page's table has all
+TABLES = {
+    "windows": "Windows that arrived, and what became of them (CSV)",
+    "counts": "Cases, outcomes and means by window and stratum (CSV)",
+    "signals": "Signals (CSV)",
+    "effects": "How far each characteristic of a signal moved, with its interval (CSV)",
+    "traces": "Every stream of the newest evaluation against its limit (CSV)",
+}
+TABLES_TO_TAKE_AWAY = (
+    "Of the last year, as far as you may see it. The API gives other periods, and Parquet."
+)
 UNSPOKEN = ("embedding_", "score_logit", "labels_given_score")
 
 

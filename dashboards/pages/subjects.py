@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.central.events import service as events
 from app.central.events.service import EventView
+from app.central.exports.formats import Format
+from app.central.exports.tables import Name
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
@@ -269,6 +271,15 @@ def device_view(
         charts=_device_charts(session, lock_digest, scope, signals, now.date()),
         grids=(_locks(states), _references(session, lock_digest)),
         topics=topic_links(lock_digest, ""),
+        downloads=_downloads(lock_digest),
+    )
+
+
+def _downloads(lock_digest: str) -> tuple[Link, ...]:
+    """Every table of the device version as CSV; the service keeps to what the person may see."""
+    at = f"/api/v1/device-versions/{lock_digest}/tables"
+    return tuple(
+        Link(wording.TABLES[name.value], f"{at}/{name.value}.{Format.CSV.value}") for name in Name
     )
 
 

@@ -328,6 +328,7 @@ class SubjectView:
     period: PeriodForm | None = None
     events: EventsView | None = None
     evaluation: EvaluationView | None = None
+    downloads: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

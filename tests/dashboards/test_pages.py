@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.central.accounts.models import Role
+from app.central.exports.tables import Name
 from dashboards import wording
 from dashboards.headers import HEADERS, POLICY
 from dashboards.pages import topics
@@ -209,6 +210,20 @@ def topic(scene: Scene, name: str, query: str = "") -> str:
     answer = scene.client.get(f"/devices/{scene.world.lock_digest}/{name}{query}")
     assert answer.status_code == 200, answer.text
     return answer.text
+
+
+def test_a_device_page_leads_to_each_of_its_tables_as_csv(scene: Scene) -> None:
+    source = scene.client.get(f"/devices/{scene.world.lock_digest}").text
+    links = re.findall(r'href="(/api/v1/[^"]+\.csv)" download', source)
+
+    assert len(links) == len(Name)
+    for link in links:
+        answer = scene.client.get(link)
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            200,
+            "text/csv; charset=utf-8",
+        )
+        assert len(answer.text.splitlines()) > 1
 
 
 @pytest.mark.parametrize("name", TOPICS)
