@@ -33,6 +33,7 @@ WINDOW_LIMIT = 2 << 20  # compressed
 BODY_LIMIT = 16 << 20  # decompressed
 BATCH_LIMIT = 4 << 20  # of several windows sent as one
 BATCH_WINDOWS = 64
+BATCH_PREFIX = 4  # bytes of the length before each window of a batch
 INDEX_LIMIT = 1 << 20
 ROW_LIMIT = 4096
 COLUMN_LIMIT = 1 << 16
@@ -152,7 +153,7 @@ def decode(raw: bytes, public: bytes) -> Window:
 
 def join_batch(windows: Sequence[bytes]) -> bytes:
     """Windows as one body, each after its length (u32, big endian)."""
-    return b"".join(struct.pack(">I", len(raw)) + raw for raw in windows)
+    return b"".join(len(raw).to_bytes(BATCH_PREFIX, "big") + raw for raw in windows)
 
 
 def split_batch(content: bytes) -> list[bytes]:
@@ -162,12 +163,13 @@ def split_batch(content: bytes) -> list[bytes]:
     while offset < len(content):
         if len(windows) == BATCH_WINDOWS:
             raise ContractError("too_many", f"at most {BATCH_WINDOWS} windows a batch expected")
-        size = int.from_bytes(content[offset : offset + 4], "big")
-        raw = content[offset + 4 : offset + 4 + size]
+        begin = offset + BATCH_PREFIX
+        size = int.from_bytes(content[offset:begin], "big")
+        raw = content[begin : begin + size]
         if len(raw) != size or not raw:
             raise ContractError("truncated", f"{size} bytes announced, {len(raw)} present")
         windows.append(raw)
-        offset += 4 + size
+        offset = begin + size
     if not windows:
         raise ContractError("empty", "at least one window expected")
     return windows

@@ -29,26 +29,31 @@ class Reading:
     """What the programs say about n cases.
 
     score : (n,) in [0, 1]. embedding : (n, e) before projection. outputs : everything that a
-    stage names as output, by that name, first axis n; for clips the second is frames.
+    stage names as output, by that name, first axis n; for clips the second is frames. areas :
+    share of the image in each mask, as a characteristic (n,).
     """
 
     score: FloatArray
     embedding: FloatArray
     outputs: Mapping[str, FloatArray]
+    areas: Mapping[str, FloatArray]
 
     def take(self, which: npt.NDArray[np.bool_]) -> Reading:
         """The cases at these places."""
-        outputs = {name: values[which] for name, values in self.outputs.items()}
-        return Reading(self.score[which], self.embedding[which], outputs)
+        outputs, areas = (
+            {name: values[which] for name, values in part.items()}
+            for part in (self.outputs, self.areas)
+        )
+        return Reading(self.score[which], self.embedding[which], outputs, areas)
 
-    @property
-    def areas(self) -> dict[str, FloatArray]:
-        """Share of the image in each mask, as a characteristic (n,)."""
-        return {
-            name: (values > 0.5).reshape(len(values), -1).mean(axis=1)
-            for mask, name in AREAS.items()
-            if (values := self.outputs.get(mask)) is not None
-        }
+
+def areas_of(outputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Share of the image (n,) in each mask among the outputs, by characteristic."""
+    return {
+        name: (values > 0.5).reshape(len(values), -1).mean(axis=1)
+        for mask, name in AREAS.items()
+        if (values := outputs.get(mask)) is not None
+    }
 
 
 def scoring(stages: Sequence[Stage]) -> Stage:
@@ -99,11 +104,11 @@ class Pipeline:
             outputs |= measured(outputs, self._preprocessing.spacing_mm)
             value = outputs[ventricle.NAME]
             score = ventricle.probability_below(value, self._scoring.parameters)
-            return Reading(score, outputs["embedding"].mean(axis=1), outputs)
+            return Reading(score, outputs["embedding"].mean(axis=1), outputs, areas_of(outputs))
         for name in ("probability", "embedding"):
             if name not in outputs:
                 raise BundleRefused("stages", f"an output {name} expected, got none")
-        return Reading(outputs["probability"], outputs["embedding"], outputs)
+        return Reading(outputs["probability"], outputs["embedding"], outputs, areas_of(outputs))
 
 
 def measured(outputs: Mapping[str, FloatArray], spacing_mm: float) -> dict[str, FloatArray]:

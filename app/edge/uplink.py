@@ -27,7 +27,7 @@ from app.contracts.exchange import (
     parse,
 )
 from app.contracts.signing import SigningKey, open_sealed
-from app.contracts.window import BATCH_LIMIT, BATCH_WINDOWS, join_batch
+from app.contracts.window import BATCH_LIMIT, BATCH_PREFIX, BATCH_WINDOWS, join_batch
 from app.edge import AGENT_VERSION
 from app.edge.http import Answer, BackOff, Centre, Unreachable
 from app.edge.journal import Journal, meta, set_meta
@@ -39,7 +39,6 @@ PAUSING = (401, 403)
 SENDING = ("active", "suspended")  # what a suspended edge sends is quarantined, not refused
 PAUSE_S = 30.0
 NO_CONTENT = 204
-LENGTH_BYTES = 4  # before each window of a batch
 
 
 class EnrolmentRefused(AppError):
@@ -311,7 +310,7 @@ def oldest_unsent(db: sqlite3.Connection) -> list[Outgoing]:
     found: list[Outgoing] = []
     size = 0
     for sequence, digest, raw in rows:
-        size += LENGTH_BYTES + len(raw)
+        size += BATCH_PREFIX + len(raw)
         if found and size > BATCH_LIMIT:
             break
         found.append(Outgoing(int(sequence), str(digest), bytes(raw)))

@@ -85,12 +85,12 @@ class Performance:
         """The locked device kept under `data_dir`, built if need be."""
         with self.watch("bundle"), _progress(self.console) as progress:
             bar = progress.add_task("Locked device", total=1.0)
-            device = obtain(
-                data_dir,
-                progress=lambda what, share: progress.update(
-                    bar, description=f"Locked device: {what}", completed=share
-                ),
-            )
+
+            def show(what: str, share: float) -> None:
+                progress.update(bar, description=f"Locked device: {what}", completed=share)
+                self._weigh()  # a training holds more than anything after it
+
+            device = obtain(data_dir, progress=show)
             progress.update(bar, description="Locked device", completed=1.0)
         return device
 

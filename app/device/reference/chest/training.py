@@ -43,24 +43,28 @@ def classifier(
     cohort: Cohort, outlined: LungSegmenter, epochs: int, progress: Progress
 ) -> Classifier:
     """A network that tells the positive cases, looking at the image and at what is lung."""
-    images = torch.from_numpy(cohort.images)[:, None]
-    lungs = torch.empty_like(images)
+    lungs = torch.empty(len(cohort), 1, *cohort.pixels.shape[1:])
     with torch.no_grad():
-        for part, seen in zip(torch.split(images, 256), torch.split(lungs, 256), strict=True):
-            seen.copy_(outlined(part)[0])
+        for at in torch.split(torch.arange(len(cohort)), 256):
+            lungs[at] = outlined(_images(cohort, at))[0]
     positive = torch.from_numpy(cohort.positive).float()
     network = Classifier()
 
     def loss(at: Tensor) -> Tensor:
-        image, lung = _augmented(images[at], lungs[at])
+        image, lung = _augmented(_images(cohort, at), lungs[at])
         logit = network.logits(image, lung)[0]
         return functional.binary_cross_entropy_with_logits(logit, positive[at])
 
     def show(done: float) -> None:
         progress("classifier", done)
 
-    fit(network, len(images), epochs, loss, show, BATCH, LEARNING_RATE)
+    fit(network, len(cohort), epochs, loss, show, BATCH, LEARNING_RATE)
     return network
+
+
+def _images(cohort: Cohort, at: Tensor) -> Tensor:
+    """Images (n, 1, r, c) of some places, made when they are looked at."""
+    return torch.from_numpy(cohort.images_at(at.numpy()))[:, None]
 
 
 def _augmented(image: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,30 @@ from monitors.summaries import joint_vector
 BATCH = 50
 HIT = 0.2  # overlap from which a mark is on the lesion: a small lesion is hit by its centre
 CALIBRATION_BINS = 10
+JUDGED = (ventricle.NAME, "boxes", "box_scores")  # outputs that are held against the truth
 
 
 def read_cohort(pipeline: Pipeline, cohort: Cohort) -> Reading:
-    """What the programs say about every case of a cohort."""
+    """What the programs say about every case of a cohort; of their outputs only the `JUDGED`."""
     parts = [
-        pipeline.read(cohort.pixels[at : at + BATCH] * np.float32(1 / 65535))
+        _judged(pipeline.read(cohort.images_at(slice(at, at + BATCH))))
         for at in range(0, len(cohort), BATCH)
     ]
-    outputs = {name: np.concatenate([p.outputs[name] for p in parts]) for name in parts[0].outputs}
-    score, embedding = (np.concatenate([getattr(p, n) for p in parts]) for n in _CASE)
-    return Reading(score, embedding, outputs)
+    return Reading(
+        np.concatenate([p.score for p in parts]),
+        np.concatenate([p.embedding for p in parts]),
+        _joined([p.outputs for p in parts]),
+        _joined([p.areas for p in parts]),
+    )
 
 
-_CASE = ("score", "embedding")
+def _judged(read: Reading) -> Reading:
+    """Without the masks and maps: those of thousands of cases would fill the memory."""
+    return replace(read, outputs={n: read.outputs[n] for n in JUDGED if n in read.outputs})
+
+
+def _joined(parts: Sequence[Mapping[str, FloatArray]]) -> dict[str, FloatArray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def with_areas(device: ReferenceDevice, cohort: Cohort, read: Reading) -> FloatArray:

@@ -72,11 +72,15 @@ def build(
         deterministic()
         torch.manual_seed(seed)
         modules = device.learn(cohort, size.epochs, progress)
+        learned_from = cohort.digest
+        del cohort  # hundreds of megabytes that nobody looks at again
         reference = fitting()
         progress("validation", 0.0)
         locked = lock(device, modules, reference, size, seed)
+        fitted_on = reference.digest
+        del reference
         unseen = validation()
-        digests = (cohort.digest, reference.digest, unseen.digest)
+        digests = (learned_from, fitted_on, unseen.digest)
         evaluated, report = locked.evaluated(unseen, digests)
         progress("validation", 1.0)
     files = locked.files(module, seed, size) | {"evaluation.json": report}
