@@ -151,9 +151,10 @@ def lockwatch(*arguments: str) -> list[str]:
 
 def environment(clock_file: Path) -> dict[str, str]:
     """What children inherit: ours, the simulated clock, one numeric thread each, and two heaps
-    of the C library each, which otherwise keeps one for every thread that was ever busy."""
+    of the C library each, which otherwise keeps one for every thread that was ever busy, and
+    whatever an image once needed."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    single["MALLOC_ARENA_MAX"] = "2"
+    single |= {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     # Settings of another installation that stand in the environment are not ours to use.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LOCKWATCH_")}
     return {**ours, **single, clock.VARIABLE: str(clock_file)}
