@@ -23,6 +23,7 @@ from app.device.build import add_signature, entries, write_bundle
 from app.device.bundle import MANIFEST, SIGNATURE, BundleRefused, open_bundle
 from app.device.programs import write_program
 from app.edge import installation
+from app.edge.checks import checks
 from app.edge.commands import edge as command_line
 from app.edge.journal import Journal, set_meta
 from app.edge.settings import EdgeSettings, load
@@ -306,8 +307,11 @@ def test_a_release_that_names_what_nothing_measures_is_not_installed(
 
     with pytest.raises(BundleRefused, match="noise: the unit 1 expected, got mm"):
         hospital.install(folder)
+    name, trouble = next(checks(hospital.settings.model_copy(update={"bundle": folder})))
 
     assert is_unchanged(hospital, 1)
+    assert name == "bundle signed and whole"
+    assert trouble == "noise: the unit 1 expected, got mm"
 
 
 def signed_by(*keys: SigningKey) -> Sequence[SigningKey]:
