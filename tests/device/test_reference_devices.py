@@ -245,7 +245,7 @@ def test_auc_of_separated_and_of_tied_scores() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", reference.PATTERNS)
 def test_full_training_is_good_and_not_perfect(pattern: str, tmp_path: Path) -> None:
     """A device that is never wrong cannot show drift."""
     manifest = reference.builder(pattern)(tmp_path / "bundle", [KEY], 20260105)

@@ -26,8 +26,8 @@ REDUCED = 50.0  # % ejection fraction below which the heart pumps too little
 STILL = 0.75  # share of the speckle's amplitude that stays from frame to frame
 HALF_ANGLE = np.radians(38)
 BLOOD_DB, MUSCLE_DB, OUTSIDE_DB = -26.0, -7.0, -15.0
-REGIONAL_SD = 4.5  # points by which the seen plane's ejection is off that of both
-POOR_WINDOWS = 0.45  # share of patients
+REGIONAL_SD = 4.0  # points by which the seen plane's ejection is off that of both
+POOR_WINDOWS = 0.35  # share of patients
 _BANDS = ((45.0, "subtle"), (35.0, "moderate"), (0.0, "marked"))
 
 SCANNERS: Mapping[str, Ultrasound] = {
@@ -115,8 +115,8 @@ def _window(rng: np.random.Generator) -> Window:
     if rng.random() >= POOR_WINDOWS:
         return Window(haze=float(rng.uniform(0, 3)))
     return Window(
-        haze=float(rng.uniform(3, 11)),
-        lateral=float(rng.uniform(4, 18)),
+        haze=float(rng.uniform(3, 10)),
+        lateral=float(rng.uniform(4, 15)),
         clutter=float(rng.uniform(-14, -2)),
     )
 
