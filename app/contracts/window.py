@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -120,7 +121,7 @@ class Window:
     @property
     def digest(self) -> str:
         """Names the window: SHA-256 over domain and header (which holds the body's digest)."""
-        return header_digest(self.header)
+        return hashlib.sha256(DOMAIN.encode() + _split(self.raw)[0]).hexdigest()
 
 
 def encode(header: Header, tables: Mapping[str, Table], key: SigningKey) -> Window:
@@ -145,7 +146,18 @@ def decode(raw: bytes, public: bytes) -> Window:
     """Verify the signature, then the body's digest, then decode within bounds."""
     packed, body, signature = _split(raw)
     verify(public, DOMAIN, packed, signature)
+    return _decoded(raw, _unpack_header(packed), body)
+
+
+def decode_by(raw: bytes, key_of: Callable[[Header], bytes]) -> Window:
+    """The same where the header, not yet verified, says whose key should verify the window."""
+    packed, body, signature = _split(raw)
     header = _unpack_header(packed)
+    verify(key_of(header), DOMAIN, packed, signature)
+    return _decoded(raw, header, body)
+
+
+def _decoded(raw: bytes, header: Header, body: bytes) -> Window:
     if hashlib.sha256(body).hexdigest() != header.body_digest:
         raise ContractError("body_digest", "the body is not the one that was signed")
     return Window(header, _unpack_body(body), raw)
@@ -173,11 +185,6 @@ def split_batch(content: bytes) -> list[bytes]:
     if not windows:
         raise ContractError("empty", "at least one window expected")
     return windows
-
-
-def header_digest(header: Header) -> str:
-    """SHA-256 over domain and packed header."""
-    return hashlib.sha256(DOMAIN.encode() + _pack_header(header)).hexdigest()
 
 
 _HEADER_FIELDS: tuple[tuple[str, str], ...] = (
@@ -274,7 +281,7 @@ def _check_header(header: Header) -> None:
             raise ContractError("header", f"{name}: one of {known} expected")
     if header.end <= header.start:
         raise ContractError("header", "end must be after start")
-    if not (np.isfinite(header.known_answer_deviation) and header.known_answer_deviation >= 0):
+    if not (math.isfinite(header.known_answer_deviation) and header.known_answer_deviation >= 0):
         raise ContractError("header", "known_answer_deviation must be finite and not negative")
 
 
