@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Date, Row, cast, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.central.fleet.models import EdgeCursor
 from app.central.fleet.repository import among
+from app.central.intake.arrival import EVALUATION_TIME
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
 
 
@@ -110,6 +111,33 @@ def window_index(
     if edge_ids is not None:
         query = query.where(w.edge_id.in_(edge_ids))
     return session.execute(query).all()
+
+
+def arrivals_by_day(
+    session: Session, lock_digest: str, *, arrived_before: datetime
+) -> dict[date, int]:
+    """How many windows of a version arrived on each day (`arrival.arrival_day`), oldest first."""
+    w = StoredWindow
+    evening = func.timezone("UTC", w.received_at) - timedelta(hours=EVALUATION_TIME.hour)
+    day = (cast(evening, Date) + 1).label("day")
+    query = select(day, func.count()).where(
+        w.lock_digest == lock_digest, w.received_at < arrived_before
+    )
+    found = session.execute(query.group_by(day).order_by(day))
+    return {row[0]: row[1] for row in found}
+
+
+def arrived_within(
+    session: Session, lock_digest: str, since: datetime, until: datetime
+) -> Iterator[Row[str, int, int, str, bytes]]:
+    """Edge, epoch, sequence, site and exact bytes of what arrived in [since, until)."""
+    w = StoredWindow
+    query = (
+        select(w.edge_id, w.epoch, w.sequence, w.site_id, w.raw)
+        .where(w.lock_digest == lock_digest, w.received_at >= since, w.received_at < until)
+        .order_by(w.edge_id, w.epoch, w.sequence)
+    )
+    yield from session.execute(query.execution_options(yield_per=500))
 
 
 def windows_of(
