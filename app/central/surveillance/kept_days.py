@@ -32,7 +32,7 @@ def parts(session: Session, lock_digest: str, *, upto: date) -> list[Part]:
         session, lock_digest, arrived_before=evaluation_instant(upto)
     )
     kept = repository.kept_days(session, lock_digest, upto=upto)
-    found = {k.day: part for k in kept if (part := _read(k, counts.get(k.day, 0)))}
+    found = {k.day: part for k in kept if (part := _read(k, counts.get(k.day, 0))) is not None}
     missing = counts.keys() - found.keys()
     if missing:
         rings = fleet_repository.key_rings(session)
@@ -42,6 +42,11 @@ def parts(session: Session, lock_digest: str, *, upto: date) -> list[Part]:
             if may_keep:
                 _keep(session, lock_digest, day, part)
     return [found[day] for day in counts]
+
+
+def forget(session: Session) -> None:
+    """Keep nothing of any day: the next evaluation puts all of them together anew."""
+    repository.forget_days(session)
 
 
 def _read(kept: repository.Kept, windows: int) -> Part | None:

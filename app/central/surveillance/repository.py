@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Row, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -74,6 +74,11 @@ def keep_day(session: Session, day: KeptDay) -> None:
     values = {c.key: getattr(day, c.key) for c in KeptDay.__mapper__.column_attrs}
     made = insert(KeptDay).values(values)
     session.execute(made.on_conflict_do_update(index_elements=["lock_digest", "day"], set_=values))
+
+
+def forget_days(session: Session) -> None:
+    """Keep nothing of any day."""
+    session.execute(delete(KeptDay))
 
 
 def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:
