@@ -87,11 +87,11 @@ STORE = f"""
     moved AS ({_MOVED} RETURNING cursor.seen),
     counted AS ({_COUNTED}),
     stored AS ({_STORED})
-    SELECT moved.seen AS seen,
+    SELECT moved.seen,
            (SELECT id FROM point_release
             WHERE lock_digest = %(installed)s AND site_id = %(site_id)s
-            ORDER BY counter DESC LIMIT 1) AS operating_point,
-           (SELECT hash FROM audit_entry ORDER BY sequence DESC LIMIT 1) AS audit_head
+            ORDER BY counter DESC LIMIT 1),
+           (SELECT hash FROM audit_entry ORDER BY sequence DESC LIMIT 1)
     FROM moved
 """  # noqa: S608 - put together from the constants above
 POSITION = select(
@@ -167,8 +167,8 @@ def store(
     not arrived under the digest `previous`. `installed`: device version that the edge is to run.
     """
     given = {**values, "follows": follows, "previous": previous, "installed": installed}
-    found = _written(session, STORE, given).one_or_none()
-    return None if found is None else Position(**found._mapping)
+    found: Sequence[Any] | None = _written(session, STORE, given).one_or_none()
+    return None if found is None else Position(*found)
 
 
 def arrive(session: Session, values: Mapping[str, Any]) -> None:

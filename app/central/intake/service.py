@@ -294,9 +294,10 @@ def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) 
 
 
 def _note_lock(edge: Edge, header: Header) -> None:
-    edge.reported_lock = header.lock_digest
-    edge.lock_state = header.lock_state
-    edge.agent_version = fleet.printable(header.agent_version)
+    """What the edge says of its lock; nothing is written where it says what is known."""
+    said = header.lock_digest, header.lock_state, fleet.printable(header.agent_version)
+    if said != (edge.reported_lock, edge.lock_state, edge.agent_version):
+        edge.reported_lock, edge.lock_state, edge.agent_version = said
 
 
 def _believed_balance(window: Window, finding: Finding | None) -> dict[str, int]:
