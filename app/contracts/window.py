@@ -18,6 +18,7 @@ import io
 import json
 import math
 import struct
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -345,18 +346,30 @@ def _unpack_body(body: bytes) -> dict[str, Table]:
 
 
 def _inflate(body: bytes) -> bytes:
-    # max_output_size is ignored when the frame declares its size: check that, then stream.
+    # max_output_size is ignored when the frame declares its size: check that, else stream.
     try:
         declared = zstandard.frame_content_size(body)
         if declared > BODY_LIMIT:
             raise ContractError("too_large", f"body declares {declared} bytes, limit {BODY_LIMIT}")
-        reader = zstandard.ZstdDecompressor(max_window_size=BODY_LIMIT).stream_reader(body)
-        payload = reader.read(BODY_LIMIT + 1)
+        if declared >= 0:
+            return _decompressor().decompress(body)  # so much and no more
+        payload = _decompressor().stream_reader(body).read(BODY_LIMIT + 1)
     except zstandard.ZstdError as error:
         raise ContractError("body", "body does not decompress") from error
     if len(payload) > BODY_LIMIT:
         raise ContractError("too_large", f"body of more than {BODY_LIMIT} bytes")
     return payload
+
+
+_OF_THREAD = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's: making one takes longer than it then needs for a window."""
+    if not hasattr(_OF_THREAD, "decompressor"):
+        _OF_THREAD.decompressor = zstandard.ZstdDecompressor(max_window_size=BODY_LIMIT)
+    made: zstandard.ZstdDecompressor = _OF_THREAD.decompressor
+    return made
 
 
 def _read_index(head: bytes) -> list[tuple[str, tuple[tuple[str, ...], ...], int]]:
