@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from dashboards import assets
 from dashboards.pages import duty, recalibration, recalibration_preview, reports, routes, sign_in
-from dashboards.pages.admin import accounts, enrolment, own, recipients
+from dashboards.pages.admin import accounts, enrolment, own, own_sessions, recipients
 
 
 def install(app: FastAPI) -> None:
@@ -16,5 +16,5 @@ def install(app: FastAPI) -> None:
     """
     for part in (assets, sign_in, reports, routes, duty, recalibration, recalibration_preview):
         app.include_router(part.router)
-    for part in (enrolment, accounts, own, recipients):
+    for part in (enrolment, accounts, own, own_sessions, recipients):
         app.include_router(part.router)

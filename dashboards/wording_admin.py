@@ -78,7 +78,12 @@ NOTICES = {
     "codes": "One-time codes are set up: the next sign-in asks for one.",
     "codes-ended": "One-time codes are ended. Every other session of yours has ended.",
     "token": "The token is revoked.",
+    "session": "The session is ended.",
+    "sessions": "Every other session of yours has ended.",
 }
+BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")  # Edge and Opera call themselves Chrome
+BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera"}
+SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "CrOS", "Linux")
 DAYS = "Days: a whole number from 1 to {longest} expected."
 SEVERITIES = {
     Severity.INFO: "info and everything above",
@@ -102,6 +107,16 @@ LAST_ADMINISTRATOR = (
     "One active administrator is always left: the last one can neither be disabled nor get "
     "another role."
 )
+
+
+def browser(user_agent: str) -> str:
+    """What a browser calls itself, in short; else the first word of what it sent."""
+    name = next((b for b in BROWSERS if f"{b}/" in user_agent), "")
+    system = next((s for s in SYSTEMS if s in user_agent), "")
+    if not name:
+        return user_agent.partition(" ")[0][:40] or "not said"
+    name = BROWSER_NAMES.get(name, name)
+    return f"{name} on {system}" if system else name
 
 
 def accounts_sentences(active: int, disabled: int, administrators: int) -> tuple[str, ...]:

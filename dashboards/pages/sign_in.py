@@ -8,7 +8,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from app.central.accounts import service as accounts
-from app.central.accounts.permissions import Anyone, Now, cookie_name
+from app.central.accounts import sessions
+from app.central.accounts.permissions import (
+    Anyone,
+    Now,
+    client_of,
+    cookie_name,
+    session_token,
+)
 from app.central.database import DbSession
 from app.central.errors import NotAuthenticated
 from dashboards import wording
@@ -39,7 +46,7 @@ def sign_in(_: Anyone, request: Request, fields: Form, session: DbSession, now: 
         )
     except NotAuthenticated:
         return _page(SignInView(then, name[:64], wording.SIGN_IN_FAILED), 401)
-    token = accounts.log_in(session, account, now)
+    token = sessions.log_in(session, account, now, client=client_of(request))
     return with_session(RedirectResponse(then, SEE_OTHER), request, token)
 
 
@@ -56,7 +63,7 @@ def with_session(answer: Response, request: Request, token: str) -> Response:
 def sign_out(_: Anyone, __: Form, request: Request, session: DbSession) -> Response:
     """The end of a session."""
     name = cookie_name(request.app.state.settings.secure_cookies)
-    accounts.log_out(session, request.cookies.get(name, ""))
+    sessions.log_out(session, session_token(request))
     answer = RedirectResponse("/sign-in", SEE_OTHER)
     answer.delete_cookie(name, path="/", secure=name.startswith("__Host-"), httponly=True)
     return answer

@@ -15,6 +15,7 @@ from dashboards.pages.admin.views import (
     RecipientPage,
     RecipientsView,
     RoutingForm,
+    SessionRow,
     Shown,
     TokenRow,
 )
@@ -114,6 +115,11 @@ ADMIN_PAGES: dict[str, tuple[str, object]] = {
             codes="begun",
             codes_sentence="A set-up is under way.",
             tokens=(TokenRow("1", HOSTILE, "2026", "until 2027", "–", True),),
+            sessions=(
+                SessionRow("1", HOSTILE, "2026", "2026", "2027", True),
+                SessionRow("2", HOSTILE, "2026", "2026", "2027", False),
+            ),
+            idle_minutes=30,
             longest_days=366,
             notice="Done.",
             set_up=set_up("otpauth://totp/lockwatch:a?secret=ABCDEFGH&issuer=lockwatch"),
@@ -129,6 +135,8 @@ ADMIN_PAGES: dict[str, tuple[str, object]] = {
             codes="set",
             codes_sentence="Sign-in asks for a code.",
             tokens=(),
+            sessions=(SessionRow("1", "Firefox on Linux", "2026", "2026", "2027", True),),
+            idle_minutes=30,
             longest_days=366,
         ),
     ),

@@ -65,6 +65,9 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(comment="When")
     last_used_at: Mapped[datetime] = mapped_column(comment="For the idle limit")
     ends_at: Mapped[datetime] = mapped_column(comment="Absolute limit")
+    client: Mapped[str] = mapped_column(
+        server_default="", comment="User-Agent of the browser, as it called itself at log-in"
+    )
 
 
 class ApiToken(Base):

@@ -40,9 +40,17 @@ def find_session(session: Session, id_hash: str) -> LoginSession | None:
     return session.get(LoginSession, id_hash)
 
 
-def end_sessions(session: Session, account: str) -> None:
-    """Log a person out everywhere."""
-    session.execute(delete(LoginSession).where(LoginSession.account == account))
+def sessions(session: Session, account: str) -> Sequence[LoginSession]:
+    """A person's sessions, the one used last first."""
+    order = LoginSession.last_used_at.desc(), LoginSession.id_hash
+    query = select(LoginSession).where(LoginSession.account == account).order_by(*order)
+    return session.scalars(query).all()
+
+
+def end_sessions(session: Session, account: str, *, but: str = "") -> int:
+    """Log a person out everywhere but in the session `but`; how many sessions ended."""
+    ended = delete(LoginSession).where(LoginSession.account == account, LoginSession.id_hash != but)
+    return len(session.scalars(ended.returning(LoginSession.id_hash)).all())
 
 
 def forget_sessions(session: Session, before: datetime) -> None:

@@ -97,6 +97,17 @@ class Code(BaseModel):
     code: SecretStr = Field(max_length=16)
 
 
+class SessionOut(BaseModel):
+    """One of one's own sessions that run now."""
+
+    id: str = Field(description="names the session and opens nothing")
+    created_at: datetime
+    last_used_at: datetime
+    ends_at: datetime
+    client: str = Field(description="User-Agent, as the browser called itself at log-in")
+    is_this: bool = Field(description="the session that asks")
+
+
 class NewToken(PasswordAgain):
     """An API token to make."""
 

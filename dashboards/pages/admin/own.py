@@ -1,4 +1,4 @@
-"""One's own account: the password, one-time codes, API tokens.
+"""One's own account: the password, one-time codes, API tokens; sessions in `own_sessions.py`.
 
 Everything but looking and revoking takes the present password, so that a session left open
 gives nobody a lasting way in.
@@ -7,7 +7,7 @@ gives nobody a lasting way in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,10 +17,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.central.accounts import codes, people, tokens
-from app.central.accounts import service as accounts
+from app.central.accounts import codes, people, sessions, tokens
 from app.central.accounts.models import ApiToken
-from app.central.accounts.permissions import Now, Oneself, Viewer
+from app.central.accounts.permissions import Now, Oneself, Viewer, client_of
 from app.central.accounts.service import Person, Signer
 from app.central.database import DbSession
 from app.central.errors import NotAuthenticated, Unusable
@@ -28,7 +27,8 @@ from app.errors import AppError
 from dashboards import filters
 from dashboards import wording_admin as words
 from dashboards.charts import palette
-from dashboards.pages.admin.common import EMPTY, Typed, refused
+from dashboards.pages.admin import own_sessions
+from dashboards.pages.admin.common import EMPTY, OWN, Typed, refused
 from dashboards.pages.admin.views import CodesSetUp, OwnAccount, PasswordPage, Shown, TokenRow
 from dashboards.pages.frame import page
 from dashboards.pages.requests import (
@@ -42,10 +42,9 @@ from dashboards.pages.sign_in import with_session
 from dashboards.pages.views import Fact
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-HERE = "/account"
 
 
-@router.get(HERE)
+@router.get(OWN)
 def own_account(
     session: DbSession, person: Viewer, now: Now, done: Annotated[str, Query()] = ""
 ) -> HTMLResponse:
@@ -77,13 +76,15 @@ def _page(
         codes=standing,
         codes_sentence=words.CODES[standing],
         tokens=tuple(_token_row(t, now) for t in tokens.tokens_of(session, person)),
+        sessions=own_sessions.rows(session, person, now),
+        idle_minutes=sessions.IDLE // timedelta(minutes=1),
         longest_days=tokens.LONGEST_DAYS,
         notice=notice,
         set_up=set_up,
         shown=shown,
         typed=typed,
     )
-    return page(session, person, HERE, "admin/own.html", view, 422 if typed.errors else 200)
+    return page(session, person, OWN, "admin/own.html", view, 422 if typed.errors else 200)
 
 
 def _token_row(token: ApiToken, now: datetime) -> TokenRow:
@@ -104,7 +105,7 @@ def password_page(session: DbSession, person: Oneself) -> HTMLResponse:
 
 def _password(session: Session, person: Person, errors: tuple[str, ...] = ()) -> HTMLResponse:
     view = PasswordPage("Choose a password", person.must_choose_password, errors)
-    return page(session, person, HERE, "admin/password.html", view, 422 if errors else 200)
+    return page(session, person, OWN, "admin/password.html", view, 422 if errors else 200)
 
 
 @router.post(PASSWORD_PAGE)
@@ -140,11 +141,12 @@ def _if_own(
 
 def _anew(request: Request, session: Session, person: Person, now: datetime, done: str) -> Response:
     """A new session for this browser, as every other one has ended."""
-    token = accounts.log_in(session, people.get(session, person.name), now)
-    return with_session(RedirectResponse(f"{HERE}?done={done}", SEE_OTHER), request, token)
+    account = people.get(session, person.name)
+    token = sessions.log_in(session, account, now, client=client_of(request))
+    return with_session(RedirectResponse(f"{OWN}?done={done}", SEE_OTHER), request, token)
 
 
-@router.post(HERE + "/codes")
+@router.post(OWN + "/codes")
 def begin_codes(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -173,7 +175,7 @@ def set_up(address: str) -> CodesSetUp:
     )
 
 
-@router.post(HERE + "/codes/confirmation")
+@router.post(OWN + "/codes/confirmation")
 def confirm_codes(fields: Form, session: DbSession, person: Viewer, now: Now) -> Response:
     """The first code: every sign-in asks for one from now on."""
     code = "".join(fields.get("code", "").split())[:16]
@@ -183,10 +185,10 @@ def confirm_codes(fields: Form, session: DbSession, person: Viewer, now: Now) ->
         return _page(session, person, now, typed=refused("code", {}, (words.CODE_NOT_RIGHT,)))
     except AppError as error:
         return _page(session, person, now, typed=refused("code", {}, (str(error),)))
-    return RedirectResponse(f"{HERE}?done=codes", SEE_OTHER)
+    return RedirectResponse(f"{OWN}?done=codes", SEE_OTHER)
 
 
-@router.post(HERE + "/codes/end")
+@router.post(OWN + "/codes/end")
 def end_codes(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -201,7 +203,7 @@ def end_codes(
     return _anew(request, session, person, now, "codes-ended")
 
 
-@router.post(HERE + "/tokens")
+@router.post(OWN + "/tokens")
 def create_token(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -227,8 +229,8 @@ def days_of(fields: dict[str, str]) -> int:
     return int(typed)
 
 
-@router.post(HERE + "/tokens/revocation")
+@router.post(OWN + "/tokens/revocation")
 def revoke_token(fields: Form, session: DbSession, person: Viewer, now: Now) -> Response:
     """One of one's own tokens means nothing from now on."""
     tokens.revoke(session, fields.get("id", ""), person, now)
-    return RedirectResponse(f"{HERE}?done=token", SEE_OTHER)
+    return RedirectResponse(f"{OWN}?done=token", SEE_OTHER)

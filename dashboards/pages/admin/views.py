@@ -106,6 +106,18 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session of one's own that runs now."""
+
+    id: str
+    browser: str
+    begun: str
+    last_used: str
+    until: str
+    is_this: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CodesSetUp:
     """What an authenticator takes, on this page once: drawn, and in letters."""
 
@@ -116,13 +128,15 @@ class CodesSetUp:
 
 @dataclass(frozen=True, slots=True)
 class OwnAccount:
-    """One's own account: password, one-time codes, API tokens."""
+    """One's own account: password, one-time codes, API tokens, sessions."""
 
     title: str
     facts: tuple[Fact, ...]
     codes: str  # none, begun or set
     codes_sentence: str
     tokens: tuple[TokenRow, ...]
+    sessions: tuple[SessionRow, ...]
+    idle_minutes: int
     longest_days: int
     notice: str = ""
     set_up: CodesSetUp | None = None
