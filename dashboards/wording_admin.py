@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.central.accounts.models import Account, Role
+from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, Recipient, Severity
 from app.central.fleet.models import EdgeAction, EdgeState
@@ -61,9 +61,9 @@ PASSWORD_NOT_YOURS = "Present password: it is not yours."  # noqa: S105
 PASSWORDS_DIFFER = "New password: it was not typed twice alike."
 PASSWORD_CHANGED = "Your password is changed. Every other session of yours has ended."  # noqa: S105
 CODES = {
-    "none": "Sign-in asks for your password alone.",
+    "none": "A sign-in by password asks for it alone.",
     "begun": "A set-up is under way: type the first code that your authenticator shows.",
-    "set": "Sign-in asks for your password and a code of your authenticator.",
+    "set": "A sign-in by password asks for a code of your authenticator too.",
 }
 QR_TITLE = "QR code for an authenticator; the secret beside it says the same"
 CODE_NOT_RIGHT = (
@@ -81,6 +81,15 @@ NOTICES = {
     "session": "The session is ended.",
     "sessions": "Every other session of yours has ended.",
 }
+OPENED_WITH = {
+    OpenedWith.PASSWORD: "password",
+    OpenedWith.PROVIDER: "identity provider",
+}
+SIGNS_NOTHING = (
+    "You have no password of your own yet, so you can sign nothing here: what the identity "
+    "provider says opens sessions and signs nothing. Choose one with the one-time password that "
+    "an administrator gives you."
+)
 BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")  # Edge and Opera call themselves Chrome
 BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera"}
 SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "CrOS", "Linux")

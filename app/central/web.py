@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.central import problems
 from app.central.accounts.credential_routes import router as credentials
+from app.central.accounts.identity_provider import IdentityProvider
 from app.central.accounts.people_routes import router as people
 from app.central.accounts.permissions import SAFE_METHODS
 from app.central.accounts.routes import router as accounts
@@ -57,6 +58,8 @@ def create_app(
     app.state.key = settings.receipt_key()
     app.state.renderers = renderers
     app.state.edge_limiter = Limiter(settings.requests_per_minute)
+    app.state.provider = IdentityProvider(settings) if settings.oidc_issuer else None
+    app.state.sign_in_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
     app.state.enrolment_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):

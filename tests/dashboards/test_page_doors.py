@@ -16,7 +16,13 @@ from tests.conftest import Clock
 from tests.support.fleet import World
 from tests.support.routes import Door, doors
 
-OPEN = {("GET", "/static/{version}/{name}"), ("GET", "/sign-in"), ("POST", "/sign-in")}
+OPEN = {
+    ("GET", "/static/{version}/{name}"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/sign-in/provider"),
+    ("GET", "/sign-in/provider/return"),
+}
 
 
 @pytest.fixture

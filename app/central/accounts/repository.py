@@ -8,7 +8,14 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.central.accounts.models import Account, ApiToken, LoginSession, Role
+from app.central.accounts.models import (
+    Account,
+    ApiToken,
+    Identity,
+    LoginSession,
+    ProviderRequest,
+    Role,
+)
 
 
 def find_account(session: Session, name: str, *, lock: bool = False) -> Account | None:
@@ -54,8 +61,9 @@ def end_sessions(session: Session, account: str, *, but: str = "") -> int:
 
 
 def forget_sessions(session: Session, before: datetime) -> None:
-    """Those that have ended by themselves."""
+    """Those that have ended by themselves, and sign-ins that nobody has ended."""
     session.execute(delete(LoginSession).where(LoginSession.ends_at < before))
+    session.execute(delete(ProviderRequest).where(ProviderRequest.expires_at < before))
 
 
 def find_token(session: Session, token_hash: str) -> ApiToken | None:
@@ -69,3 +77,19 @@ def tokens(session: Session, account: str) -> Sequence[ApiToken]:
     return session.scalars(
         select(ApiToken).where(ApiToken.account == account).order_by(*order)
     ).all()
+
+
+def identity_of(session: Session, account: str) -> Identity | None:
+    """The identity at a provider that is linked to a person."""
+    return session.scalar(select(Identity).where(Identity.account == account))
+
+
+def find_identity(session: Session, issuer: str, subject: str) -> Identity | None:
+    """The identity of that issuer and subject."""
+    return session.get(Identity, (issuer, subject))
+
+
+def take_request(session: Session, state_hash: str) -> ProviderRequest | None:
+    """The sign-in of that state; it is gone from the table whatever comes of it."""
+    taken = delete(ProviderRequest).where(ProviderRequest.state_hash == state_hash)
+    return session.scalar(taken.returning(ProviderRequest))

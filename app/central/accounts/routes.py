@@ -30,6 +30,7 @@ def log_in(
     """Log in; the answer sets the session cookie."""
     state = request.app.state
     password = body.password.get_secret_value()
+    service.check_door(state.settings, body.name)
     account = service.check_password(
         state.sessions, body.name, password, now, code=body.code.get_secret_value()
     )
@@ -63,6 +64,7 @@ def list_sessions(session: DbSession, person: Viewer, now: Now) -> list[SessionO
             created_at=s.created_at,
             last_used_at=s.last_used_at,
             ends_at=s.ends_at,
+            opened_with=s.opened_with,
             client=s.client,
             is_this=s.id_hash == person.session_id,
         )
@@ -100,7 +102,7 @@ def change_password(
 ) -> Response:
     """Choose a password of one's own; every other session of the person ends."""
     state = request.app.state
-    service.sign(state.sessions, person, body.password.get_secret_value(), now)
+    service.confirm(state.sessions, person, body.password.get_secret_value(), now)
     new = body.new_password.get_secret_value()
     account = people.set_password(session, person.name, new, now=now)
     answer = Response(status_code=204)

@@ -16,6 +16,7 @@ from app.central.accounts.models import Account, Role
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
+from app.central.settings import CentralSettings
 
 # OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -23,6 +24,10 @@ AT_ONCE = threading.BoundedSemaphore(2)
 NOBODY = HASHER.hash(secrets.token_hex(16))  # verified for unknown names, to take the same time
 LONGEST_LOCK = timedelta(hours=1)
 FREE_ATTEMPTS = 5
+NOTHING_TO_SIGN_WITH = (
+    "you have no password to sign with yet, and the identity provider's word signs nothing: choose "
+    "one on the page Account, with the one-time password that an administrator gives you"
+)
 SHORTEST_PASSWORD = 12
 
 
@@ -36,6 +41,7 @@ class Person:
     site_id: str | None
     reads_only: bool = False  # comes with an API token
     must_choose_password: bool = False  # came with a one-time password
+    has_no_password: bool = False  # of the own choice, so signs nothing
     session_id: str = ""  # names the session, opens nothing; empty for an API token
 
 
@@ -130,9 +136,29 @@ def check_password(
 
 
 def sign(sessions: sessionmaker[Session], person: Person, password: str, now: datetime) -> Signer:
-    """A person at the moment of signing, in a session that the one-time code has opened."""
+    """A person at the moment of signing, in a session that code or identity provider has opened.
+
+    A one-time password, which an administrator has seen, signs nothing.
+    """
+    if person.has_no_password:
+        raise NotAllowed(NOTHING_TO_SIGN_WITH)
+    return confirm(sessions, person, password, now)
+
+
+def confirm(
+    sessions: sessionmaker[Session], person: Person, password: str, now: datetime
+) -> Signer:
+    """A person with the password of the moment, be it a one-time one: for its own end."""
     account = check_password(sessions, person.name, password, now, code=None)
     return Signer(account.name, account.full_name, now)
+
+
+def check_door(settings: CentralSettings, name: str) -> None:
+    """Whether this person may begin a session by password; asked before the password is."""
+    if settings.break_glass and name != settings.break_glass:
+        raise NotAuthenticated(
+            "provider", f"sign in with {settings.oidc_name}: passwords only sign here"
+        )
 
 
 def _has_code(account: Account, code: str | None, now: datetime) -> bool:

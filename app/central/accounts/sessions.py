@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from app.central.accounts import repository
-from app.central.accounts.models import Account, LoginSession
+from app.central.accounts.models import Account, LoginSession, OpenedWith
 from app.central.accounts.service import Person
 from app.central.audit import service as audit
 from app.central.errors import NotFound
@@ -20,7 +20,14 @@ LONGEST = timedelta(hours=12)
 LONGEST_CLIENT = 200
 
 
-def log_in(session: Session, account: Account, now: datetime, *, client: str = "") -> str:
+def log_in(
+    session: Session,
+    account: Account,
+    now: datetime,
+    *,
+    client: str = "",
+    opened_with: OpenedWith = OpenedWith.PASSWORD,
+) -> str:
     """A new session; what is returned goes into the cookie and is stored nowhere."""
     token = secrets.token_urlsafe(32)
     session.add(
@@ -31,10 +38,16 @@ def log_in(session: Session, account: Account, now: datetime, *, client: str = "
             last_used_at=now,
             ends_at=now + LONGEST,
             client="".join(c for c in client if c.isprintable())[:LONGEST_CLIENT],
+            opened_with=opened_with,
         )
     )
     audit.record(
-        session, actor=account.name, action="accounts:session:begin", subject=account.name, at=now
+        session,
+        actor=account.name,
+        action="accounts:session:begin",
+        subject=account.name,
+        at=now,
+        detail={"with": opened_with.value},
     )
     return token
 
@@ -54,12 +67,14 @@ def person_of(session: Session, token: str, now: datetime) -> Person | None:
         session.delete(found)
         return None
     found.last_used_at = now
+    has_none = account.password_until is not None
     return Person(
         account.name,
         account.full_name,
         account.role,
         account.site_id,
-        must_choose_password=account.password_until is not None,
+        must_choose_password=has_none and found.opened_with is OpenedWith.PASSWORD,
+        has_no_password=has_none,
         session_id=found.id_hash,
     )
 

@@ -17,7 +17,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.central.accounts import codes, people, sessions, tokens
+from app.central.accounts import codes, people, repository, sessions, tokens
+from app.central.accounts import service as accounts
 from app.central.accounts.models import ApiToken
 from app.central.accounts.permissions import Now, Oneself, Viewer, client_of
 from app.central.accounts.service import Person, Signer
@@ -34,6 +35,7 @@ from dashboards.pages.frame import page
 from dashboards.pages.requests import (
     PASSWORD_PAGE,
     SEE_OTHER,
+    Check,
     Form,
     PageRoute,
     with_password,
@@ -72,7 +74,9 @@ def _page(
             Fact("Name as printed beside signatures", person.full_name),
             Fact("Role", words.ROLES[person.role]),
             Fact("Site", person.site_id or words.EVERY_SITE),
+            *own_sessions.identity_facts(repository.identity_of(session, person.name)),
         ),
+        password_sentence=words.SIGNS_NOTHING if person.has_no_password else "",
         codes=standing,
         codes_sentence=words.CODES[standing],
         tokens=tuple(_token_row(t, now) for t in tokens.tokens_of(session, person)),
@@ -120,7 +124,7 @@ def change_password(
     def run(_: Signer) -> None:
         people.set_password(session, person.name, new, now=now)
 
-    errors = _if_own(request, session, person, fields, now, run)
+    errors = _if_own(request, session, person, fields, now, run, check=accounts.confirm)
     if errors:
         return _password(session, person, errors)
     return _anew(request, session, person, now, "password")
@@ -133,9 +137,11 @@ def _if_own(
     fields: dict[str, str],
     now: datetime,
     run: Callable[[Signer], None],
+    check: Check = accounts.sign,
 ) -> tuple[str, ...]:
+    wrong = words.PASSWORD_NOT_YOURS
     return with_password(
-        request, session, person, fields, now, run, wrong_password=words.PASSWORD_NOT_YOURS
+        request, session, person, fields, now, run, wrong_password=wrong, check=check
     )
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.central.accounts import sessions
+from app.central.accounts.models import Identity
 from app.central.accounts.permissions import Now, Viewer
 from app.central.accounts.service import Person
 from app.central.database import DbSession
@@ -17,8 +18,16 @@ from dashboards import wording_admin as words
 from dashboards.pages.admin.common import OWN
 from dashboards.pages.admin.views import SessionRow
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
+from dashboards.pages.views import Fact
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def identity_facts(identity: Identity | None) -> tuple[Fact, ...]:
+    """With which identity at the provider a person signs in, if with any."""
+    if identity is None:
+        return ()
+    return (Fact("Identity at the provider", f"{identity.subject} at {identity.issuer}"),)
 
 
 def rows(session: Session, person: Person, now: datetime) -> tuple[SessionRow, ...]:
@@ -26,6 +35,7 @@ def rows(session: Session, person: Person, now: datetime) -> tuple[SessionRow, .
     return tuple(
         SessionRow(
             id=s.id_hash,
+            opened_with=words.OPENED_WITH[s.opened_with],
             browser=words.browser(s.client),
             begun=filters.instant(s.created_at),
             last_used=filters.instant(s.last_used_at),

@@ -89,6 +89,8 @@ class AccountPage:
     is_locked: bool
     is_oneself: bool
     has_codes: bool
+    provider: str = ""  # what people call it; empty: none is configured
+    identity: str = ""  # the subject that is linked; empty: none
     shown: Shown | None = None
     typed: Typed = EMPTY
 
@@ -110,6 +112,7 @@ class SessionRow:
     """A session of one's own that runs now."""
 
     id: str
+    opened_with: str
     browser: str
     begun: str
     last_used: str
@@ -132,6 +135,7 @@ class OwnAccount:
 
     title: str
     facts: tuple[Fact, ...]
+    password_sentence: str
     codes: str  # none, begun or set
     codes_sentence: str
     tokens: tuple[TokenRow, ...]
