@@ -25,6 +25,7 @@ from app.central.intake.limits import Limiter
 from app.central.intake.routes import edge_router
 from app.central.intake.routes import router as intake
 from app.central.jobs.routes import router as jobs
+from app.central.openapi import document
 from app.central.recalibration.routes import router as recalibration
 from app.central.references.routes import router as references
 from app.central.renderers import Renderers
@@ -66,6 +67,7 @@ def create_app(
         app.include_router(router)
     for router in (people, credentials, events, exports, recalibration, jobs, audit, alerts):
         app.include_router(router)
+    document.install(app)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app
 
