@@ -469,6 +469,8 @@ def test_a_one_time_password_signs_nothing_and_a_chosen_one_does(
     assert "identity provider's word signs nothing" in unsigned[0].json()["detail"]
     assert on_page.status_code == 422 and "signs nothing" in text_of(on_page.text)
     assert (chosen.status_code, signed.status_code) == (204, 200)
+    [goes_on] = browser.get("/api/v1/sessions").json()
+    assert goes_on["opened_with"] == "provider"
     assert words.SIGNS_NOTHING.split(":")[0] not in text_of(browser.get("/account").text)
 
 

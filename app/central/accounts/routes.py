@@ -106,7 +106,9 @@ def change_password(
     new = body.new_password.get_secret_value()
     account = people.set_password(session, person.name, new, now=now)
     answer = Response(status_code=204)
-    token = sessions.log_in(session, account, now, client=client_of(request))
+    token = sessions.log_in(
+        session, account, now, client=client_of(request), opened_with=person.opened_with
+    )
     set_cookie(answer, token, state.settings.secure_cookies)
     return answer
 

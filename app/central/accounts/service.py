@@ -12,7 +12,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.accounts import codes, repository
-from app.central.accounts.models import Account, Role
+from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
@@ -42,6 +42,7 @@ class Person:
     reads_only: bool = False  # comes with an API token
     must_choose_password: bool = False  # came with a one-time password
     has_no_password: bool = False  # of the own choice, so signs nothing
+    opened_with: OpenedWith = OpenedWith.PASSWORD
     session_id: str = ""  # names the session, opens nothing; empty for an API token
 
 

@@ -75,6 +75,7 @@ def person_of(session: Session, token: str, now: datetime) -> Person | None:
         account.site_id,
         must_choose_password=has_none and found.opened_with is OpenedWith.PASSWORD,
         has_no_password=has_none,
+        opened_with=found.opened_with,
         session_id=found.id_hash,
     )
 

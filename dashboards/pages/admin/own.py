@@ -148,7 +148,8 @@ def _if_own(
 def _anew(request: Request, session: Session, person: Person, now: datetime, done: str) -> Response:
     """A new session for this browser, as every other one has ended."""
     account = people.get(session, person.name)
-    token = sessions.log_in(session, account, now, client=client_of(request))
+    client, opened_with = client_of(request), person.opened_with
+    token = sessions.log_in(session, account, now, client=client, opened_with=opened_with)
     return with_session(RedirectResponse(f"{OWN}?done={done}", SEE_OTHER), request, token)
 
 
