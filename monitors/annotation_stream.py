@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitors.detectors import log_sum, shift_evidence
+from monitors.detectors import advance, shift_evidence
 from monitors.errors import NotAssessable
 from monitors.label_stream import Group, likelihood_ratios, read_shift, slope_z
 from monitors.observations import LabelRows, SentinelRows
@@ -35,7 +35,7 @@ class AnnotationStreams:
         self.limit = limit * len(KINDS)  # of one kind alone
         self.columns = reference.schema.label_columns
         self.streams = tuple(s for s in reference.streams if s.block == "labels")
-        self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
+        self.m = np.zeros((len(self.streams), len(KINDS), ODDS.size))
         self.last = np.full((len(self.streams), len(KINDS)), reference.until)
 
     def step(
@@ -67,14 +67,12 @@ class AnnotationStreams:
         """Begin again for the streams of `sites`, and for the fleet's."""
         for s, stream in enumerate(self.streams):
             if not stream.site or stream.site in sites:
-                self.log_m[s] = -np.inf
+                self.m[s] = 0
                 self.last[s] = day
 
-    def statistics(self) -> dict[Stream, float]:
-        """log M of every label stream."""
-        cells = len(KINDS) * ODDS.size
-        mean = log_sum(self.log_m, axis=(1, 2)) - np.log(cells)
-        return {stream: float(m) for stream, m in zip(self.streams, mean, strict=True)}
+    def statistics(self) -> FloatArray:
+        """M of every label stream, in the order of `streams`."""
+        return np.asarray(self.m.mean(axis=(1, 2)))
 
     def _sees(
         self, stream: Stream, rows: LabelRows | SentinelRows, i: int, excluded: set[str]
@@ -90,8 +88,7 @@ class AnnotationStreams:
         if evidence is None:
             return
         k = KINDS.index(kind)
-        days = max(day - int(self.last[s, k]), 1)
-        self.log_m[s, k] = np.logaddexp(self.log_m[s, k], np.log(days)) + evidence
+        self.m[s, k] = advance(self.m[s, k], max(day - int(self.last[s, k]), 1), evidence)
         self.last[s, k] = day
 
     def _tables(self, stream: Stream, mine: list[int]) -> list[_Table]:

@@ -28,7 +28,7 @@ from monitors.label_stream import OVERDISPERSION, expected_read_shift
 from monitors.null_model import TOLERANCE, coordinates
 from monitors.observations import Event, LabelRows, SentinelRows
 from monitors.plan import Plan
-from monitors.reference import Reference, merged_scores
+from monitors.reference import Reference, shares
 from monitors.schema import FloatArray, IntArray
 
 AFFECTED = 1e-3  # p-value below which a stratum takes part in a change
@@ -339,7 +339,7 @@ def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | N
         if at is None or not tables or not which.size:
             continue
         total = seen.labels.rows[tables].sum(axis=0)
-        mix = merged_scores(reference.schema, seen.windows.rows[which].sum(axis=0))
+        mix = shares(seen.windows.scores[which].sum(axis=0))
         rows.append((total[columns["labelled"]], total[columns["positive"]], at, mix, site))
     if not rows:
         return None

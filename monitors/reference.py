@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from monitors.case_windows import POOLED, CaseWindows, case_windows, predecessor
 from monitors.detectors import CLIP
@@ -29,7 +30,13 @@ from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.stages import in_retrospect
-from monitors.summaries import SCORE_FLOOR, joint_covariance, score_counts
+from monitors.summaries import (
+    SCORE_FLOOR,
+    first_stage,
+    joint_covariance,
+    merge_score_bins,
+    score_counts,
+)
 
 BLOCKS = {  # in alphabetical order, which a reference keeps when it is stored
     "acquisition": ("acquisition", "acquisition_square"),
@@ -137,7 +144,8 @@ def build_reference(
     """
     past = _before(in_retrospect(history), until)
     units, assessability = _units(plan, past)
-    unit_of = np.array([units.index(s) if s in units else -1 for s in past.strata])
+    place = {unit: i for i, unit in enumerate(units)}
+    unit_of = np.array([place.get(s, -1) for s in past.strata])
     windows = case_windows(past, unit_of, plan.window_cases)
     in_time = np.lexsort((windows.start, windows.unit))
     windows = windows.select(in_time)
@@ -407,15 +415,31 @@ def _entry_scale(
 
 
 def combine(
-    value: FloatArray, variance: FloatArray, reference: FloatArray, n: IntArray
+    place: IntArray,
+    groups: int,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    n: IntArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Case-weighted mean over windows (axis 0) of independent strata: value, variance, share."""
-    a = (n / n.sum())[:, None]
-    return (
-        (a * value).sum(axis=0),
-        (a**2 * variance).sum(axis=0),
-        (a**2 * reference).sum(axis=0),
-    )
+    """Case-weighted means over windows of independent strata, by group: value, variance, share.
+
+    place : (W,) the group of each window, every one of 0 .. groups - 1. Returns (groups, K) each.
+    """
+    share = n / np.bincount(place, n, groups)[place]
+    shape, at = (groups, n.size), (place, np.arange(n.size))
+    plain, squared = csr_array((share, at), shape), csr_array((share**2, at), shape)
+    return plain @ value, squared @ variance, squared @ reference
+
+
+def groups_of_units(
+    groups: tuple[tuple[str, IntArray], ...], units: int
+) -> tuple[IntArray, IntArray]:
+    """Place in `groups` of each stratum's site, and of the fleet, (units,) each; -1 for none."""
+    site, fleet = np.full(units, -1), np.full(units, -1)
+    for g, (name, members) in enumerate(groups):
+        (site if name else fleet)[members] = g
+    return site, fleet
 
 
 def _group_scale(
@@ -426,19 +450,20 @@ def _group_scale(
     scale: dict[str, FloatArray],
 ) -> FloatArray:
     """As `_scale` for groups: strata may share their good and bad days."""
-    result = np.ones((len(groups), len(bases)))
+    square = np.ones((len(groups), len(bases)))
     for b, (name, basis) in enumerate(bases.items()):
         value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
         variance = (variance - reference) * scale[name][windows.unit] ** 2
-        for g, (_, members) in enumerate(groups):
-            squares = []
-            inside = np.isin(windows.unit, members)
-            for day in np.unique(windows.arrival[inside]):
-                w = np.flatnonzero(inside & (windows.arrival == day))
-                v, s2, _ = combine(value[w], variance[w], reference[w], windows.n[w])
-                squares.append(float((np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean()))
-            result[g, b] = np.sqrt(max(float(np.mean(squares)), 1.0)) if squares else 1.0
-    return result
+        for of_unit in groups_of_units(groups, len(null.cases)):
+            used = np.flatnonzero(of_unit[windows.unit] >= 0)
+            keys = np.stack([of_unit[windows.unit[used]], windows.arrival[used]])
+            (group, _), place = np.unique(keys, axis=1, return_inverse=True)
+            parts = (value[used], variance[used], reference[used], windows.n[used])
+            v, s2, _ = combine(place.ravel(), group.size, *parts)
+            of_day = (np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean(axis=1)
+            present, days = np.unique(group, return_counts=True)
+            square[present, b] = np.bincount(group, of_day)[present] / days
+    return np.asarray(np.sqrt(np.maximum(square, 1.0)))
 
 
 def _sentinels(past: History) -> SentinelReference | None:
@@ -464,18 +489,17 @@ def _sentinels(past: History) -> SentinelReference | None:
 
 def _score_mix(past: History) -> dict[str, FloatArray]:
     """Share of all cases in each merged label bin, by site."""
-    site = np.array([s.site for s in past.strata])[past.cases.stratum]
-    return {
-        str(one): merged_scores(past.schema, past.cases.rows[site == one].sum(axis=0))
-        for one in np.unique(site)
-    }
+    names = sorted({past.strata[i].site for i in np.unique(past.cases.stratum)})
+    of_stratum = np.array([names.index(s.site) if s.site in names else -1 for s in past.strata])
+    counts = merge_score_bins(past.schema, past.cases.rows[:, first_stage(past.schema)])
+    total = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
+    np.add.at(total, of_stratum[past.cases.stratum], counts)
+    return {name: shares(row) for name, row in zip(names, total, strict=True)}
 
 
-def merged_scores(schema: Schema, row: IntArray) -> FloatArray:
-    """Share of a row's cases in each merged label bin, (merged label bins,)."""
-    counts = score_counts(schema, row)[0, : schema.score_bins].astype(np.float64)
-    merged = np.bincount(np.asarray(schema.label_bins), counts, schema.merged_label_bins)
-    return np.asarray(merged / max(merged.sum(), 1))
+def shares(counts: IntArray) -> FloatArray:
+    """Share of the cases in each bin, of counts (bins,)."""
+    return np.asarray(counts / max(int(counts.sum()), 1))
 
 
 def _streams(

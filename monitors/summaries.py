@@ -235,6 +235,18 @@ def score_counts(schema: Schema, rows: IntArray) -> IntArray:
     return _split(rows, schema, "score_counts", len(schema.scores))
 
 
+def first_stage(schema: Schema) -> slice:
+    """Where the counts by score of the first stage stand in a summary row, without the missing."""
+    begin = schema.columns["score_counts"].start
+    return slice(begin, begin + schema.score_bins)
+
+
+def merge_score_bins(schema: Schema, counts: IntArray) -> IntArray:
+    """Counts (..., score bins) in the coarser bins (..., merged) in which labels leave."""
+    begin = np.flatnonzero(np.diff(schema.label_bins, prepend=-1))
+    return np.asarray(np.add.reduceat(counts, begin, axis=-1))
+
+
 def categorical_counts(schema: Schema, rows: IntArray) -> list[IntArray]:
     """Per categorical characteristic, counts (..., categories + 2): approved, OTHER, missing."""
     flat = rows[..., schema.columns["categorical_counts"]]
