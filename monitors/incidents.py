@@ -17,7 +17,6 @@ from monitors.attribution import (
     INTERCEPTS,
     READ_GAIN,
     Labels,
-    Moved,
     Reads,
     Verdict,
     attribute,
@@ -25,6 +24,7 @@ from monitors.attribution import (
 from monitors.case_windows import CaseWindows
 from monitors.change_point import ChangePoint, change_point
 from monitors.label_stream import OVERDISPERSION, expected_read_shift
+from monitors.moved import Moved
 from monitors.null_model import TOLERANCE, coordinates
 from monitors.observations import Event, LabelRows, SentinelRows
 from monitors.plan import Plan
