@@ -11,19 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from monitors.case_windows import CaseWindows
 from monitors.detectors import SHIFTS, SIGNS, advance, average, shift_evidence, stream_weights
 from monitors.margins import reference_margin
 from monitors.null_model import Basis, coordinates
 from monitors.reference import Reference, Stream, block_z, combine, groups_of_units
-from monitors.schema import FloatArray, IntArray
+from monitors.schema import BoolArray, FloatArray, IntArray
 
 SAME_DAY = 1e-3  # days between two looks of one day
 Reading = tuple[FloatArray, FloatArray, FloatArray]  # value, variance, the reference's part (k, K)
 Readings = Mapping[str, Reading]  # by block
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

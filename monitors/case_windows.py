@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from monitors.summaries import first_stage, merge_score_bins
 POOLED = "pooled"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CaseWindows:
     """W windows of watched strata ("units"), in arrival order.
 
@@ -28,6 +29,19 @@ class CaseWindows:
     arrival: IntArray
     mean: FloatArray
     scores: IntArray
+
+    @cached_property
+    def _by_unit(self) -> tuple[IntArray, IntArray]:
+        """Places of the windows unit by unit, and the unit of each."""
+        order = np.argsort(self.unit, kind="stable")
+        return order, self.unit[order]
+
+    def of(self, units: IntArray) -> IntArray:
+        """Places of all windows of `units`, in arrival order."""
+        order, unit = self._by_unit
+        begin, end = np.searchsorted(unit, [units, units + 1])
+        parts = [order[a:b] for a, b in zip(begin, end, strict=True)]
+        return np.sort(np.concatenate([order[:0], *parts]))
 
     def select(self, which: IntArray) -> CaseWindows:
         """Some of the windows, in the order given."""

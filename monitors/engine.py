@@ -7,7 +7,7 @@ and a longer history repeats the signals of a shorter one. Windows are consumed 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from monitors.incidents import (
     units_at,
 )
 from monitors.observations import (
-    CaseRows,
     Cohort,
     Event,
     History,
@@ -380,7 +379,7 @@ def _monitored(history: History, until: int, upto: int) -> History:
     """What is not part of the reference and arrived by `upto`."""
     c, la, s = history.cases, history.labels, history.sentinels
     # A window that straddles the end of the reference was not part of it, so it is watched.
-    in_c = (c.end > until) & (c.arrival <= upto)
+    cases = c.where((c.end > until) & (c.arrival <= upto))
     in_l = np.flatnonzero((la.week + 7 > until) & (la.arrival <= upto))
     in_s = np.flatnonzero((s.day >= until) & (s.arrival <= upto))
     in_l = in_l[_label_order(la, in_l)]
@@ -388,13 +387,7 @@ def _monitored(history: History, until: int, upto: int) -> History:
     return History(
         history.schema,
         history.strata,
-        CaseRows(
-            c.rows[in_c],
-            c.start[in_c],
-            c.end[in_c],
-            np.maximum(c.arrival[in_c], until),
-            c.stratum[in_c],
-        ),
+        replace(cases, arrival=np.maximum(cases.arrival, until)),
         MomentRows(*(a[:0] for a in _moment_arrays(history.moments))),
         LabelRows(
             la.rows[in_l],

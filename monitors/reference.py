@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -26,7 +27,7 @@ from monitors.null_model import (
     make_basis,
     regularised,
 )
-from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
+from monitors.observations import Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.stages import in_retrospect
@@ -82,7 +83,7 @@ class Shift:
     from_labels: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Everything `evaluate` compares with. Built once, then frozen.
 
@@ -122,6 +123,12 @@ class Reference:
         if self.labels is not None:
             hashed.update(np.ascontiguousarray(self.labels.probability).tobytes())
         return hashed.hexdigest()
+
+    @cached_property
+    def at_site(self) -> dict[str, IntArray]:
+        """The places in `units` of every site's strata."""
+        names, of = np.unique([u.site for u in self.units], return_inverse=True)
+        return {str(name): np.flatnonzero(of == i) for i, name in enumerate(names)}
 
     def unit_of(self, strata: tuple[Stratum, ...]) -> IntArray:
         """Unit that each stratum is tested against, -1 for none (a new scanner, pooled cases)."""
@@ -184,12 +191,12 @@ def build_reference(
 def _before(history: History, until: int) -> History:
     """The part of `history` that lies wholly before the day `until`."""
     c, m, la, s = history.cases, history.moments, history.labels, history.sentinels
-    in_c, in_m = c.end <= until, m.end <= until
+    in_m = m.end <= until
     in_l, in_s = np.flatnonzero(la.week + 7 <= until), np.flatnonzero(s.day < until)
     return History(
         history.schema,
         history.strata,
-        CaseRows(c.rows[in_c], c.start[in_c], c.end[in_c], c.arrival[in_c], c.stratum[in_c]),
+        c.where(c.end <= until),
         MomentRows(m.rows[in_m], m.start[in_m], m.end[in_m], m.arrival[in_m], m.stratum[in_m]),
         type(la)(
             la.rows[in_l],
