@@ -31,7 +31,7 @@ from monitors.observations import (
 from monitors.schema import JOINT_UNITS, FloatArray, Joint, Numeric, Schema, Score
 
 BAR_S = 60.0
-FIRST, REFERENCE_DAYS, YEAR = 739_252, 60, 365
+FIRST, REFERENCE_DAYS, YEAR = 739_252, 30, 365
 CASES_A_DAY = 40
 SCANNERS_A_SITE = 4
 ACQUISITION, EMBEDDING, FOURIER = 48, 13, 16  # 3 + 2 x 48 + 13 + 16 = 128
@@ -104,7 +104,9 @@ def history_of(schema: Schema, strata: int, days: int, changed: int, seed: int) 
 def timed(schema: Schema, strata: int, days: int, changed: int) -> None:
     """One line: a fleet of `strata` over `days`, and what its evaluation took."""
     plan, until = Plan(), FIRST + REFERENCE_DAYS
-    reference = build_reference(plan, history_of(schema, strata, REFERENCE_DAYS, 0, 1), until)
+    before = history_of(schema, strata, REFERENCE_DAYS, 0, 1)
+    reference = build_reference(plan, before, until)
+    del before
     history = history_of(schema, strata, days, changed, 2)
     later = replace(
         history.cases,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from monitors.schema import (
     Joint,
     Schema,
 )
+
+Counts = TypeVar("Counts", bound=np.number[Any])
 
 SCORE_FLOOR = 1e-6  # a probability is kept this far from 0 and 1 before its logit is taken
 CHUNK = 4096  # cases summarised at a time: what they need stays in the processor's cache
@@ -263,7 +265,7 @@ def first_stage(schema: Schema) -> slice:
     return slice(begin, begin + schema.score_bins)
 
 
-def merge_score_bins(schema: Schema, counts: IntArray) -> IntArray:
+def merge_score_bins(schema: Schema, counts: npt.NDArray[Counts]) -> npt.NDArray[Counts]:
     """Counts (..., score bins) in the coarser bins (..., merged) in which labels leave."""
     begin = np.flatnonzero(np.diff(schema.label_bins, prepend=-1))
     return np.asarray(np.add.reduceat(counts, begin, axis=-1))
