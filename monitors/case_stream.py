@@ -20,6 +20,7 @@ from monitors.reference import Reference, Stream, block_z, combine, groups_of_un
 from monitors.schema import BoolArray, FloatArray, IntArray
 
 SAME_DAY = 1e-3  # days between two looks of one day
+CHUNK = 128  # scopes looked at together: what they need stays in the processor's cache
 Reading = tuple[FloatArray, FloatArray, FloatArray]  # value, variance, the reference's part (k, K)
 Readings = Mapping[str, Reading]  # by block
 
@@ -61,8 +62,11 @@ class _Detectors:
         """One look at distinct scopes `which` (k,) on `day`."""
         days = np.maximum(day - self.last[which], SAME_DAY)[:, None, None, None]
         for block in self.blocks:
-            m, evidence = self.m[block.name], block.evidence(readings[block.name], self.limit)
-            m[which] = advance(m[which], days, evidence)
+            m = self.m[block.name]
+            for begin in range(0, which.size, CHUNK):
+                part = slice(begin, begin + CHUNK)
+                evidence = block.evidence(_part(readings[block.name], part), self.limit)
+                m[which[part]] = advance(m[which[part]], days[part], evidence)
         self.last[which] = day
 
     def reset(self, day: int, which: IntArray) -> None:
@@ -226,7 +230,7 @@ def _in_turn(unit: IntArray) -> Iterator[IntArray]:
         yield np.flatnonzero(rank == turn)
 
 
-def _part(reading: Reading, which: IntArray) -> Reading:
+def _part(reading: Reading, which: IntArray | slice) -> Reading:
     value, variance, share = reading
     return value[which], variance[which], share[which]
 

@@ -341,7 +341,7 @@ def _numeric_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) 
     x = np.ascontiguousarray(cases.numeric.T)
     small = np.int8 if schema.numeric_bins < 120 else np.int16
     codes = np.zeros(x.shape, dtype=small)
-    edges = np.array([f.edges for f in schema.numeric]).reshape(len(x), -1, 1)
+    edges = np.array([f.edges for f in schema.numeric]).reshape(len(x), schema.numeric_bins + 1, 1)
     for i in range(edges.shape[1]):  # a dozen comparisons of everything are faster than a search
         codes += (x >= edges[:, i]).view(np.int8)
     if len(x):
