@@ -50,9 +50,10 @@ class AnnotationStreams:
 
         score : each site's log e-values (2, 3) along the label-shift direction.
         """
+        of_site, rounds_of_site = _by_site(self.labels, tables), _by_site(self.sentinels, rounds)
         for s, stream in enumerate(self.streams):
-            mine = [i for i in tables if self._sees(stream, self.labels, int(i), excluded)]
-            read = [i for i in rounds if self._sees(stream, self.sentinels, int(i), excluded)]
+            mine = _seen(stream, self.labels, of_site, excluded)
+            read = _seen(stream, self.sentinels, rounds_of_site, excluded)
             tables_of_sites = self._tables(stream, mine)
             label = self._label_evidence(tables_of_sites)
             reads = self._read_evidence(stream, read)
@@ -73,13 +74,6 @@ class AnnotationStreams:
     def statistics(self) -> FloatArray:
         """M of every label stream, in the order of `streams`."""
         return np.asarray(self.m.mean(axis=(1, 2)))
-
-    def _sees(
-        self, stream: Stream, rows: LabelRows | SentinelRows, i: int, excluded: set[str]
-    ) -> bool:
-        if not stream.site:
-            return rows.site[i] not in excluded
-        return rows.site[i] == stream.site and stream.reader in ("", rows.reader_group[i])
 
     def _group(self, stream: Stream, site: str) -> Group:
         return (site, stream.reader if stream.site else "")
@@ -139,6 +133,27 @@ class AnnotationStreams:
 
     def _is_read(self, i: int) -> bool:
         return bool(self.sentinels.reader_group[i])
+
+
+def _by_site(rows: LabelRows | SentinelRows, which: IntArray) -> dict[str, list[int]]:
+    """Places `which` of the rows, by site."""
+    found: dict[str, list[int]] = {}
+    for i in which.tolist():
+        found.setdefault(rows.site[i], []).append(i)
+    return found
+
+
+def _seen(
+    stream: Stream,
+    rows: LabelRows | SentinelRows,
+    by_site: dict[str, list[int]],
+    excluded: set[str],
+) -> list[int]:
+    """Places of the rows that a stream sees: its site's, or of all sites that are not excluded."""
+    if not stream.site:
+        return [i for site, mine in by_site.items() if site not in excluded for i in mine]
+    mine = by_site.get(stream.site, [])
+    return [i for i in mine if stream.reader in ("", rows.reader_group[i])]
 
 
 def _product(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
