@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0745_kept_days"
-down_revision = "0730_edge_keys"
+down_revision = "0740_identities"
 branch_labels = None
 depends_on = None
 
