@@ -291,6 +291,7 @@ class Agent:
 
     def _adopt(self) -> None:
         """Continue where the last run stopped, or was stopped."""
+        self._deliverer.sweep()
         for key in self._journal.do(waiting):
             self._new_case(key)
         self._receiver.adopt()

@@ -33,6 +33,14 @@ class Deliverer:
     outbox: Path
     back_off: dict[str, BackOff] = field(default_factory=dict)
 
+    def sweep(self) -> None:
+        """Remove what nobody waits for, before anything runs: results that an end of the agent left
+        behind their delivery, or before the end of their case, which will be run again."""
+        wanted = self.journal.do(unsettled)
+        for path in self.outbox.iterdir():
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
+
     def deliver_due(self) -> int:
         """One pass over every destination; how many were delivered."""
         return sum(self.deliver(destination) for destination in destinations(self.settings))
@@ -104,5 +112,5 @@ def refuse(
 
 
 def unsettled(db: sqlite3.Connection) -> set[str]:
-    """Names that some destination still has to get."""
-    return {n for (n,) in db.execute("SELECT name FROM deliveries WHERE state = 'queued'")}
+    """Names that some destination still has to get, or has refused: a person may look at those."""
+    return {n for (n,) in db.execute("SELECT name FROM deliveries WHERE state <> 'delivered'")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,9 +60,19 @@ class PeerCentre:
     says_to_key: str = "approved"  # what a person has said to the key that the edge asks for
     retired: list[Any] = field(default_factory=list)  # as a key ring takes them
     url: str = ""
+    far_s: float = 0.0  # how long a request, and its answer, are on their way
     lock: Any = field(default_factory=threading.Lock)
 
     def answer(self, method: str, path: str, headers: Any, content: bytes) -> tuple[int, bytes]:
+        time.sleep(self.far_s)
+        try:
+            return self._answer_once(method, path, headers, content)
+        finally:
+            time.sleep(self.far_s)
+
+    def _answer_once(
+        self, method: str, path: str, headers: Any, content: bytes
+    ) -> tuple[int, bytes]:
         with self.lock:
             self.heads.append(f"{method} {path}\n{headers}")
             self.bodies.append(content)
