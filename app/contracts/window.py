@@ -141,6 +141,17 @@ def read_header(raw: bytes) -> Header:
     return _unpack_header(_split(raw)[0])
 
 
+def is_whole(raw: bytes, digest: str) -> bool:
+    """Whether these are the header and body that `digest` names; no signature is looked at."""
+    try:
+        packed, body, _ = _split(raw)
+        header = _unpack_header(packed)
+    except ContractError:
+        return False
+    is_body = hashlib.sha256(body).hexdigest() == header.body_digest
+    return is_body and header_digest(header) == digest
+
+
 def decode(raw: bytes, public: bytes) -> Window:
     """Verify the signature, then the body's digest, then decode within bounds."""
     packed, body, signature = _split(raw)

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.edge.destinations import DESTINATIONS, Again, Never, NotNow, Send, destinations
+from app.edge.destinations import (
+    DESTINATIONS,
+    Again,
+    Never,
+    NotNow,
+    Send,
+    destinations,
+    sweep_folder,
+)
 from app.edge.http import BackOff
 from app.edge.journal import Journal
 from app.edge.logs import log
@@ -35,7 +43,9 @@ class Deliverer:
 
     def sweep(self) -> None:
         """Remove what nobody waits for, before anything runs: results that an end of the agent left
-        behind their delivery, or before the end of their case, which will be run again."""
+        behind their delivery, or before the end of their case, which will be run again, and what it
+        had half written into the folder for results."""
+        sweep_folder(self.settings)
         wanted = self.journal.do(unsettled)
         for path in self.outbox.iterdir():
             if path.name not in wanted:

@@ -35,7 +35,7 @@ from app.contracts.exchange import (
 from app.contracts.keyring import KeyRing
 from app.contracts.signing import SigningKey, seal, sha256, verify
 from app.contracts.window import Window, decode, read_header, split_batch
-from app.errors import AppError
+from app.errors import AppError, SignatureRefused
 
 CODE = "one-time-code"
 
@@ -167,7 +167,10 @@ class PeerCentre:
         return decode(raw, ring.at(header.epoch, header.sequence))
 
     def _take_in(self, raw: bytes) -> tuple[int, bytes]:
-        window = self._decode(raw)
+        try:
+            window = self._decode(raw)
+        except SignatureRefused:
+            return 401, b'{"reason": "window_signature"}'
         place = window.header.epoch, window.header.sequence
         known = self.windows.get(place)
         if known is not None and known.raw != raw:

@@ -162,8 +162,13 @@ def test_what_a_kill_left_behind_its_delivery_goes_at_the_next_start(
     journal.do(lambda db: settle(db, "folder", [told], "delivered"))
     journal.do(lambda db: settle(db, "folder", [failed], "failed"))
     (tmp_path / "outbox" / "of-a-case-that-runs-again.sr").write_bytes(b"half of the truth")
+    (tmp_path / "results" / "sr").mkdir(parents=True)
+    (tmp_path / "results" / "sr" / "whole.dcm").write_bytes(b"the truth")
+    (tmp_path / "results" / "sr" / ".half-0123").write_bytes(b"half of the truth")
 
     deliverer.sweep()
+
+    assert [p.name for p in (tmp_path / "results" / "sr").iterdir()] == ["whole.dcm"]
 
     assert sorted(p.name for p in (tmp_path / "outbox").iterdir()) == sorted([failed, queued])
 
