@@ -206,6 +206,21 @@ class Journal:
             self._db.execute("ROLLBACK")
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether an agent has the journal of `folder` open."""
+    try:
+        handle = os.open(folder / "agent.lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def open_for_reading(folder: Path) -> sqlite3.Connection:
     """A second, read-only connection, for the command line beside a running agent."""
     path = folder / "journal.db"
