@@ -47,6 +47,7 @@ def _answer(asked: dict[str, Any]) -> int:
     if "wait" in asked:
         return os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
     if pid := os.fork():
+        os.setpgid(pid, pid)  # here and in the child: whoever comes first
         return pid
     try:
         _live(asked)
@@ -66,8 +67,8 @@ def _load_once(bundle: Path, key: bytes) -> None:
 
 
 def _live(asked: dict[str, Any]) -> None:
-    """The agent, in a session of its own, as `lockwatch edge run` would be it."""
-    os.setsid()
+    """The agent, in a process group of its own, as `lockwatch edge run` would be it."""
+    os.setpgid(0, 0)
     log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for stream, source in enumerate((nothing, log, log)):

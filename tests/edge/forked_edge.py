@@ -37,7 +37,11 @@ class Lives:
         return int(self._server.stdout.readline())
 
     def close(self) -> None:
-        self._server.communicate(timeout=60)
+        try:
+            self._server.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.communicate()
 
 
 @dataclass
