@@ -49,6 +49,7 @@ from app.central.settings import CentralSettings
 from app.central.surveillance import alarm_test, on_demand
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
+from app.central.surveillance.summing import sum_round
 
 
 class Letters(TypedDict):
@@ -89,6 +90,7 @@ class Worker:
         now = clock.now()
         try:
             run_due(self.sessions, self._jobs(), self.name, now)
+            sum_round(self.sessions)
             draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
         except OperationalError as error:  # the next round tries again

@@ -18,6 +18,7 @@ from dashboards.wording import count, instant, listed, sentence_case
 
 AUDIT_LINES = 200
 ROWS_A_PAGE = 200
+EQUAL = "equal to the release"
 CASE_PARTS = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
 
 
@@ -63,7 +64,7 @@ def lock_words(edge: EdgeView) -> str:
         return "not equal to the release"
     if edge.lock_state == "not_checked":
         return "not checked yet"
-    return "equal to the release"
+    return EQUAL
 
 
 def devices_view(session: Session) -> ListView:

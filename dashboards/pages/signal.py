@@ -14,8 +14,9 @@ from app.central.events import service as events
 from app.central.intake.arrival import evaluation_instant
 from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import OtherChange, SignalEvidence
-from app.central.surveillance.history import history_within
+from app.central.surveillance.history import history_at
 from app.central.surveillance.models import Action
+from app.central.surveillance.pool import pool_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal
 from dashboards import evidence, wording
@@ -99,15 +100,23 @@ def exhibits(
     """Charts and sentences from the windows that the signal's evaluation saw."""
     if proof is None:
         return Exhibits(sure=(wording.evidence_sentence(None, None),))
-    upto = proof.evaluated_upto
-    history = history_within(session, one.lock_digest, upto=upto, scope=scope)
+    upto, sites = proof.evaluated_upto, one.signal.sites
+    everywhere = None
+    if scope is None:
+        pool = pool_within(session, one.lock_digest, upto=upto, scope=None)
+        everywhere = pool.arrived_by(upto)
+    history = (
+        everywhere
+        if everywhere is not None and not sites
+        else history_at(session, one.lock_digest, upto=upto, sites=sites or (scope or "",))
+    )
     period = Period(proof.reference_until + timedelta(1), proof.evaluated_upto)
     return Exhibits(
         seen=(
             *_series(history, one.signal, period, _planned(session, one, scope)),
             *_path(one.signal, proof),
         ),
-        where=_where(history, one.signal, period),
+        where=_where(history, everywhere, one.signal, period),
         sure=_sure(one.signal, proof),
     )
 
@@ -157,13 +166,17 @@ def _path(signal: Signal, proof: SignalEvidence) -> tuple[Chart, ...]:
     return (chart,) if chart else ()
 
 
-def _where(history: History, signal: Signal, period: Period) -> tuple[Chart, ...]:
+def _where(
+    history: History, everywhere: History | None, signal: Signal, period: Period
+) -> tuple[Chart, ...]:
     if not signal.sites:
         return ()
     since = signal.change_date or signal.date
     lead = wording.leading(signal)
     names = dict.fromkeys([*([lead.name] if lead else ()), "score_probability"])
-    charts = (evidence.comparison(history, n, signal.sites, period, since) for n in names)
+    charts = (
+        evidence.comparison(history, n, signal.sites, period, since, everywhere) for n in names
+    )
     return tuple(chart for chart in charts if chart is not None)
 
 
