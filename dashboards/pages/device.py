@@ -48,7 +48,13 @@ def device_view(
     open_ones = [s for s in signals if s.is_open]
     listed = signals[:SIGNALS_LISTED]
     standing = stored.fleet_standing(
-        session, lock_digest, now.date(), sites=sites, open_signals=open_ones, scope=scope
+        session,
+        lock_digest,
+        now.date(),
+        sites=sites,
+        open_signals=open_ones,
+        counts={},  # only the state of each site is shown here
+        scope=scope,
     )
     states = site_states(sites, standing, open_ones, now)
     words = wording.fleet_sentences(len(open_ones), [s.standing for s in states])

@@ -10,6 +10,7 @@ from app.central.audit import service as audit
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
+from app.central.intake.closing import Closing, closings
 from app.central.intake.service import EdgeBalance
 from dashboards import filters
 from dashboards.pages.paging import page_of
@@ -100,18 +101,19 @@ def balance_view(session: Session, scope: str | None, page: int = 1) -> ListView
 
     Balances that do not close come first.
     """
-    balances = intake.balances(session, scope=scope)
+    balances = closings(session, scope=scope)
     ordered = sorted(balances, key=lambda b: b.closes and b.cases_close)
     paged = page_of(ordered, page, ROWS_A_PAGE)
+    shown = intake.balances_of(session, [b.edge_id for b in paged.shown])
     return ListView(
         "Balance: nothing is missing" if is_closed(balances) else "Balance: something is missing",
         balance_sentences(balances),
-        (_windows(paged.shown), _cases(paged.shown), _reasons(paged.shown)),
+        (_windows(shown), _cases(shown), _reasons(shown)),
         pages=paged.links("edge", "/balance"),
     )
 
 
-def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
+def balance_sentences(balances: Sequence[EdgeBalance | Closing]) -> tuple[str, ...]:
     """Whether every balance closes; where one does not, which."""
     if not balances:
         return ("No edge is enrolled yet.",)
@@ -130,7 +132,7 @@ def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
     )
 
 
-def is_closed(balances: Sequence[EdgeBalance]) -> bool:
+def is_closed(balances: Sequence[EdgeBalance | Closing]) -> bool:
     """Every window and every case is accounted for, at every edge."""
     return all(b.closes and b.cases_close for b in balances)
 

@@ -1,7 +1,8 @@
 """Sums over windows that pages of a whole fleet read. Only adds, and fills nothing.
 
 A worker sums what is stored, some thousand windows a round; until it has, pages read what is
-missing from the windows themselves.
+missing from the windows themselves. Evidence that was stored before has no outline: it is read
+whole, as it was.
 """
 
 from __future__ import annotations
@@ -52,9 +53,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("edge_id", "epoch", name=op.f("pk_sum_cursor")),
     )
+    op.add_column(
+        "evaluation",
+        sa.Column(
+            "outline",
+            postgresql.JSONB(),
+            nullable=True,
+            comment=(
+                "What was missing, and where in the evidence the traces of a site lie; null: old"
+            ),
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("evaluation", "outline")
     op.drop_table("sum_cursor")
     op.drop_table("site_presence")
     op.drop_table("sum_block")

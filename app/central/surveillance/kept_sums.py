@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -11,7 +11,16 @@ from sqlalchemy.orm import Session
 
 from app.central.surveillance import sums_repository
 from app.central.surveillance.sum_models import SumBlock
-from app.central.surveillance.sums import Kind, Presence, Source, Sums, merged, month_of, unpacked
+from app.central.surveillance.sums import (
+    Kind,
+    Source,
+    Span,
+    Sums,
+    joined,
+    merged,
+    month_of,
+    unpacked,
+)
 from app.contracts.window import Table
 
 
@@ -50,13 +59,20 @@ class Kept(Source):
         found = self._contents(kind, spans)
         return merged(kind, [*found, self.rest.total(kind, start, end)])
 
-    def presence(self) -> Mapping[str, Presence]:
-        """What is kept, and the rest."""
-        found = sums_repository.kept_presence(self.session, self.lock_digest)
-        for site, one in self.rest.presence().items():
-            here = found.setdefault(site, Presence())
-            here.days |= one.days
-            here.margins |= one.margins
+    def sites(self) -> set[str]:
+        """Kept, or in the rest."""
+        return sums_repository.sites(self.session, self.lock_digest) | self.rest.sites()
+
+    def senders(self, margin: str) -> set[str]:
+        """Kept, or in the rest."""
+        kept = sums_repository.sites(self.session, self.lock_digest, margin=margin)
+        return kept | self.rest.senders(margin)
+
+    def received(self, start: date, end: date) -> dict[str, list[Span]]:
+        """Both together."""
+        found = sums_repository.received(self.session, self.lock_digest, start, end)
+        for site, spans in self.rest.received(start, end).items():
+            found[site] = joined([*found.get(site, ()), *spans])
         return found
 
     def _contents(self, kind: Kind, which: ColumnElement[bool]) -> Iterator[Table]:

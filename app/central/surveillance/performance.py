@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.central.references.cohort import cohort_of
@@ -52,7 +52,7 @@ def performance(
     *,
     manifest: Manifest,
     threshold: float | None,
-    sites: Iterable[str],
+    sites: Sequence[str],
     signals: Iterable[SignalView],
 ) -> PerformanceView:
     """What `pool` shows over `days`, at each of `sites` and at all.
@@ -65,7 +65,7 @@ def performance(
     return PerformanceView(
         threshold=threshold,
         overall=None if threshold is None else measured(pool.schema, counts, threshold),
-        sites={} if threshold is None else _sites(pool, days, sites, threshold),
+        sites=_sites(pool, days, sites, threshold),
         may_estimate=allowed,
         estimated=_estimated(pool.schema, counts, manifest, threshold) if allowed else {},
         subgroups=subgroups(pool, days),
@@ -76,10 +76,13 @@ def performance(
     )
 
 
-def _sites(pool: Pool, days: Days, sites: Iterable[str], threshold: float) -> dict[str, Measured]:
-    by_site = pool.counts_by_site(days)
-    found = ((site, by_site.get(site, pool.nothing)) for site in sites)
-    return {site: measured(pool.schema, counts, threshold) for site, counts in found}
+def _sites(
+    pool: Pool, days: Days, sites: Sequence[str], threshold: float | None
+) -> dict[str, Measured]:
+    if threshold is None or not sites:
+        return {}
+    found = pool.counts_by_site(days, sites)
+    return {site: measured(pool.schema, counts, threshold) for site, counts in found.items()}
 
 
 def _estimated(

@@ -19,12 +19,10 @@ from app.central.surveillance.sums import (
     AUDITED,
     NOTHING,
     Kind,
-    Presence,
     Source,
     Span,
     Sums,
     from_bits,
-    joined,
 )
 from app.contracts.window import Table
 from monitors.observations import (
@@ -102,28 +100,17 @@ class Pool:
         )
 
     @cached_property
-    def _presence(self) -> dict[str, Presence]:
-        return dict(self._source.presence())
-
-    @cached_property
     def sites(self) -> tuple[str, ...]:
         """Sites that have sent cases, by name."""
-        return tuple(sorted(s for s, here in self._presence.items() if here.days))
+        return tuple(sorted(self._source.sites()))
 
-    def senders(self, margin: str) -> frozenset[str]:
+    def senders(self, margin: str) -> set[str]:
         """Sites that have ever sent a margin of sub-groups."""
-        return frozenset(s for s, here in self._presence.items() if margin in here.margins)
+        return self._source.senders(margin)
 
     def received(self, days: Days) -> dict[str, list[Span]]:
-        """Of `days`, those of which each site has sent cases."""
-        start, end = _span(days)
-        return {
-            site: joined(
-                (max(a, start), min(b, end)) for a, b in here.days if a < end and b > start
-            )
-            for site, here in self._presence.items()
-            if here.days
-        }
+        """Of `days`, those that the cases of each site cover; sites without any are left out."""
+        return self._source.received(*_span(days))
 
     def counts(self, days: Days) -> Counts:
         """Cases and audited reads of all sites."""
@@ -140,17 +127,12 @@ class Pool:
         row = labels.rows[mine].sum(axis=0)
         return row[part["labelled"]], row[part["positive"]]
 
-    def counts_by_site(self, days: Days) -> dict[str, Counts]:
-        """The same of each site that has sent cases, by name."""
+    def counts_by_site(self, days: Days, sites: Iterable[str]) -> dict[str, Counts]:
+        """The same of each of `sites`."""
         start, end = _span(days)
         cases = _by_first(self._source.total(Kind.SITES, start, end))
         reads = _by_first(self._source.total(Kind.READS, start, end))
-        return {site: self._of_site(cases.get(site), reads.get(site)) for site in self.sites}
-
-    @cached_property
-    def nothing(self) -> Counts:
-        """No case and no read."""
-        return self._of_site(None, None)
+        return {site: self._of_site(cases.get(site), reads.get(site)) for site in sites}
 
     def _of_site(self, cases: IntArray | None, reads: IntArray | None) -> Counts:
         part, bins = self.schema.label_columns, self.schema.score_bins

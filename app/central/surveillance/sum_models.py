@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, Text
-from sqlalchemy.dialects.postgresql import DATEMULTIRANGE, INT8MULTIRANGE, Range
+from sqlalchemy import BigInteger, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import ARRAY, DATEMULTIRANGE, INT8MULTIRANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.central.database import Base

@@ -41,7 +41,8 @@ def sum_batch(session: Session, most: int = A_BATCH) -> int:
     if not sums_repository.is_ours_to_sum(session):
         return 0
     chosen = _oldest(sums_repository.missing(session), most)
-    by_version = _sums(session, sums_repository.each_window(session, chosen))
+    rows = sums_repository.windows(session, chosen, raw=True) if chosen else ()
+    by_version = _sums(session, rows)
     if by_version:
         sums_repository.wait_to_change(session)
     for lock_digest, sums in by_version.items():
@@ -137,7 +138,7 @@ def _kept(session: Session, lock_digest: str) -> Comparable:
 
 
 def _comparable(sums: Sums) -> Comparable:
-    return _plain(sums_repository.blocks_of(sums)), _spans(sums.sites)
+    return _plain(sums_repository.blocks_of(sums)), _spans(sums.presence)
 
 
 def _plain(blocks: Mapping[Block, Table]) -> dict[Block, dict[Key, bytes]]:

@@ -67,8 +67,14 @@ class Source(Protocol):
     def total(self, kind: Kind, start: date, end: date) -> Table:
         """A `DAILY` kind over the days from `start` to before `end`."""
 
-    def presence(self) -> Mapping[str, Presence]:
-        """What every site has ever sent."""
+    def sites(self) -> set[str]:
+        """Sites that have sent cases."""
+
+    def senders(self, margin: str) -> set[str]:
+        """Sites that have ever sent a margin of sub-groups."""
+
+    def received(self, start: date, end: date) -> dict[str, list[Span]]:
+        """Of the days from `start` to before `end`, those that the cases of each site cover."""
 
 
 @dataclass(slots=True)
@@ -77,7 +83,7 @@ class Sums:
 
     schema: Schema
     parts: dict[Dated, dict[Key, IntArray]] = field(default_factory=dict)
-    sites: dict[str, Presence] = field(default_factory=dict)
+    presence: dict[str, Presence] = field(default_factory=dict)
 
     @classmethod
     def of(cls, schema: Schema, windows: Iterable[Arrived]) -> Sums:
@@ -99,7 +105,7 @@ class Sums:
                 _combine(kind)(before, row, out=before)
 
     def _attend(self, one: Arrived) -> None:
-        here = self.sites.setdefault(one.site, Presence())
+        here = self.presence.setdefault(one.site, Presence())
         strata, margins = (one.window.tables.get(name) for name in ("strata", "subgroups"))
         if strata is not None:
             here.days |= {(_day(key[0]), _day(key[1])) for key in strata.keys}
@@ -127,9 +133,23 @@ class Sums:
         ]
         return merged(kind, inside)
 
-    def presence(self) -> Mapping[str, Presence]:
-        """As it is."""
-        return self.sites
+    def sites(self) -> set[str]:
+        """Of which there is a day."""
+        return {site for site, here in self.presence.items() if here.days}
+
+    def senders(self, margin: str) -> set[str]:
+        """Of which there is a row."""
+        return {site for site, here in self.presence.items() if margin in here.margins}
+
+    def received(self, start: date, end: date) -> dict[str, list[Span]]:
+        """Of the sites that have any of these days."""
+        found = {
+            site: joined(
+                (max(a, start), min(b, end)) for a, b in here.days if a < end and b > start
+            )
+            for site, here in self.presence.items()
+        }
+        return {site: spans for site, spans in found.items() if spans}
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
@@ -161,7 +181,11 @@ def merged(kind: Kind, tables: Iterable[Table]) -> Table:
     if len(some) < 2:
         return some[0] if some else table_of({})
     place: dict[Key, int] = {}
-    where = [np.array([place.setdefault(k, len(place)) for k in t.keys]) for t in some]
+    where: list[IntArray] = []
+    for i, table in enumerate(some):
+        alike = i and table.keys == some[i - 1].keys  # the sites of one day are those of the next
+        mine = () if alike else [place.setdefault(key, len(place)) for key in table.keys]
+        where.append(where[-1] if alike else np.array(mine, dtype=np.int64))
     empty = NOTHING if kind is Kind.WORST else 0
     values = np.full((len(place), some[0].values.shape[1]), empty, dtype=np.int64)
     for table, at in zip(some, where, strict=True):

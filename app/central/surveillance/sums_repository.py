@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Row, delete, select, text
+from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from app.central.surveillance.sums import (
     Dated,
     Kind,
     Presence,
+    Span,
     Sums,
     merged,
     month_of,
@@ -26,6 +27,7 @@ from app.central.surveillance.sums import (
 from app.contracts.window import Table
 
 SUMMING, SHOWING = 9_012_027, 9_012_028  # advisory locks: any numbers, the same in every process
+AT_A_TIME = 500  # windows in memory
 BEHIND = text("""
     SELECT cursor.edge_id, cursor.epoch,
            cursor.seen - coalesce(known.summed, '{}'::int8multirange) AS missing
@@ -111,7 +113,10 @@ def windows(session: Session, some: Sequence[Missing], *, raw: bool) -> Sequence
 
 def each_window(session: Session, some: Sequence[Missing]) -> Iterator[WindowRow]:
     """The same with their bytes, some hundred in memory at a time."""
-    yield from session.execute(WHOLE, _given(some), execution_options={"yield_per": 500})
+    for one in some:
+        for low in range(one.low, one.high, AT_A_TIME):
+            part = Missing(one.edge_id, one.epoch, low, min(low + AT_A_TIME, one.high))
+            yield from windows(session, [part], raw=True)
 
 
 def _given(some: Sequence[Missing]) -> dict[str, list[str] | list[int]]:
@@ -154,8 +159,8 @@ def add(session: Session, lock_digest: str, sums: Sums) -> None:
         else:
             before.content = packed(merged(kind, [unpacked(before.content), table]))
     session.flush()
-    if sums.sites:
-        session.execute(PRESENT, [_present(lock_digest, *one) for one in sums.sites.items()])
+    if sums.presence:
+        session.execute(PRESENT, [_present(lock_digest, *one) for one in sums.presence.items()])
 
 
 Block = tuple[str, Kind, date]
@@ -206,6 +211,30 @@ def kept_presence(session: Session, lock_digest: str) -> dict[str, Presence]:
         )
         for site, days, margins in found
     }
+
+
+RECEIVED = text("""
+    SELECT p.site_id, lower(span), upper(span)
+    FROM site_presence AS p,
+         unnest(p.days * datemultirange(daterange(:first, :until))) AS span
+    WHERE p.lock_digest = :lock_digest ORDER BY p.site_id, span
+""")
+
+
+def received(session: Session, lock_digest: str, start: date, end: date) -> dict[str, list[Span]]:
+    """Of the days from `start` to before `end`, those of which each site has sent cases."""
+    found: dict[str, list[Span]] = {}
+    given = {"lock_digest": lock_digest, "first": start, "until": end}
+    for site, first, last in session.execute(RECEIVED, given):
+        found.setdefault(site, []).append((first, last))
+    return found
+
+
+def sites(session: Session, lock_digest: str, *, margin: str | None = None) -> set[str]:
+    """Sites that have sent cases, or, where a `margin` is named, that margin."""
+    p = SitePresence
+    sent = ~func.isempty(p.days) if margin is None else p.margins.contains([margin])
+    return set(session.scalars(select(p.site_id).where(p.lock_digest == lock_digest, sent)))
 
 
 def forget(session: Session, lock_digest: str) -> None:

@@ -27,13 +27,12 @@ def prevalence(subject: Subject) -> Content:
     """How many cases are positive, from scores alone, and what that would mean."""
     cohort = cohort_of(subject.manifest, subject.pool.schema)
     classes, names = classes_of(cohort), subject.site_names
-    by_site = subject.pool.counts_by_site(subject.days)
     everywhere = subject.pool.counts(subject.days).scores
-    shown = subject.paged.shown
+    by_site = subject.pool.counts_by_site(subject.days, subject.paged.shown)
     rows = [
         replace(row, name=names.get(row.name, row.name) or ALL_SITES)
         for row in measured.prevalences(
-            classes, {"": everywhere, **{site: by_site[site].scores for site in shown}}
+            classes, {"": everywhere, **{site: counts.scores for site, counts in by_site.items()}}
         )
     ]
     return Content(

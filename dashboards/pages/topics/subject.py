@@ -75,7 +75,7 @@ class Subject:
     @property
     def site_names(self) -> dict[str, str]:
         """Names of sites by their number."""
-        return {s.id: s.name for s in fleet.sites(self.session)}
+        return fleet.site_names(self.session)
 
 
 @dataclass(frozen=True, slots=True)

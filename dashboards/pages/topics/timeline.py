@@ -59,7 +59,7 @@ def _site_lanes(
     for site in subject.pool.sites:
         changed = (r for r in released if r.site_id == site)
         marks = (*marks_of(tuple(raised.get(site, ())), changed), *planned.get(site, ()))
-        lanes.append(Lane(site, (*marks, *_outages(received[site], subject))))
+        lanes.append(Lane(site, (*marks, *_outages(received.get(site, ()), subject))))
     return lanes
 
 

@@ -142,11 +142,13 @@ def check(session: Session, world: World) -> None:
     sites = sorted({s.site for s in history.strata})
     assert pool.sites == tuple(sites) and len(sites) == 2
     assert pool.senders("sex") == {"H01"}
+    nothing = decoded.counts(history, Days(1, 2))
     for first, last in PERIODS:
         days = Days.of(first, last)
         assert alike(pool.counts(days), decoded.counts(history, days))
-        by_site = pool.counts_by_site(days)
+        by_site = pool.counts_by_site(days, [*sites, "H99"])
         assert all(alike(by_site[s], decoded.counts(history, days, (s,))) for s in sites)
+        assert alike(by_site["H99"], nothing)
         for group in ("a", "b", "c"):
             found, wanted = pool.reads(days, group), decoded.reads(history, days, group=group)
             assert all((x == y).all() for x, y in zip(found, wanted, strict=True))
