@@ -27,12 +27,12 @@ from dashboards.pages.event_marks import event_marks
 from dashboards.pages.fleet import SiteState, site_states
 from dashboards.pages.frame import queue_row, topic_links
 from dashboards.pages.registers import EQUAL, lock_words
-from dashboards.pages.subjects import marks_of, reference_in_force, reference_words
+from dashboards.pages.subjects import in_force, marks_of, reference_words
 from dashboards.pages.views import Fact, Grid, Link, SubjectView
 from dashboards.wording import count, sentence_case
 
 SIGNALS_LISTED = 25  # the rest is a page of its own
-LANES_SHOWN = 60
+LANES_SHOWN = 30
 LOCKS_LISTED = 100
 
 
@@ -57,16 +57,18 @@ def device_view(
         scope=scope,
     )
     states = site_states(sites, standing, open_ones, now)
+    periods = references.views(session, lock_digest=lock_digest)
+    reference = in_force(periods)
     words = wording.fleet_sentences(len(open_ones), [s.standing for s in states])
     return SubjectView(
         crumb="Device version",
         title=f"{version.device} {version.version}",
         state=worst([s.standing.state for s in states]),
         sentences=(*words, wording.LOCKED),
-        facts=_facts(version, reference_in_force(session, lock_digest)),
+        facts=_facts(version, reference),
         signals=tuple(queue_row(s, now.date()) for s in listed),
-        charts=_charts(session, lock_digest, scope, signals, now.date()),
-        grids=(_locks(states), _references(session, lock_digest)),
+        charts=_charts(session, lock_digest, reference, scope, signals, now.date()),
+        grids=(_locks(states), _references(periods)),
         topics=topic_links(lock_digest, ""),
         downloads=_downloads(lock_digest),
         signals_shown=_shown(len(listed), len(signals)),
@@ -109,12 +111,13 @@ def _facts(version: DeviceVersionView, reference: ReferenceView | None) -> tuple
 def _charts(
     session: Session,
     lock_digest: str,
+    reference: ReferenceView | None,
     scope: str | None,
     signals: tuple[StoredSignal, ...],
     today: date,
 ) -> tuple[Chart, ...]:
     pool = pool_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
-    history, reference = pool.history, reference_in_force(session, lock_digest)
+    history = pool.history
     if reference is None or not len(history.cases.start):
         return ()
     period = Period(reference.until + timedelta(1), today)
@@ -144,10 +147,12 @@ def _lanes(
     registered: dict[str, list[EventView]] = {}
     for event in planned:
         registered.setdefault(event.site_id, []).append(event)
-    return tuple(
-        Lane(one, (*marks_of(tuple(raised.get(one, ()))), *event_marks(registered.get(one, ()))))
-        for one in sites
-    )
+    noted = raised.keys() | registered.keys()
+    marks = {
+        one: (*marks_of(tuple(raised.get(one, ()))), *event_marks(registered.get(one, ())))
+        for one in noted
+    }
+    return tuple(Lane(one, marks.get(one, ())) for one in sites)
 
 
 def of_note(line: TimeLine) -> TimeLine:
@@ -188,7 +193,7 @@ def _locks(states: tuple[SiteState, ...]) -> Grid:
     )
 
 
-def _references(session: Session, lock_digest: str) -> Grid:
+def _references(periods: Sequence[ReferenceView]) -> Grid:
     return Grid(
         "Reference periods",
         ("Number", "Up to", "State", "Windows", "Proposed by", "Approved by", "Digest"),
@@ -202,7 +207,7 @@ def _references(session: Session, lock_digest: str) -> Grid:
                 r.approved_by or "–",
                 filters.short(r.digest),
             )
-            for r in references.views(session, lock_digest=lock_digest)
+            for r in periods
         ),
         numeric=frozenset({3}),
         empty=f"{sentence_case(count(0, 'reference period'))} yet.",

@@ -10,7 +10,7 @@ from app.central.audit import service as audit
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
-from app.central.intake.closing import Closing, closings
+from app.central.intake.closing import PARTS, Closing, closings
 from app.central.intake.service import EdgeBalance
 from dashboards import filters
 from dashboards.pages.paging import page_of
@@ -20,7 +20,6 @@ from dashboards.wording import count, instant, listed, sentence_case
 AUDIT_LINES = 200
 ROWS_A_PAGE = 200
 EQUAL = "equal to the release"
-CASE_PARTS = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
 
 
 def sites_view(session: Session, scope: str | None, page: int = 1) -> ListView:
@@ -163,7 +162,7 @@ def _cases(balances: Sequence[EdgeBalance]) -> Grid:
         (
             "Site",
             "Received",
-            *(sentence_case(p.replace("_", " ")) for p in CASE_PARTS),
+            *(sentence_case(p.replace("_", " ")) for p in PARTS),
             "Refused objects",
             "Closes",
         ),
@@ -171,13 +170,13 @@ def _cases(balances: Sequence[EdgeBalance]) -> Grid:
             (
                 b.site_id,
                 filters.whole(b.cases["received"]),
-                *(filters.whole(b.cases[part]) for part in CASE_PARTS),
+                *(filters.whole(b.cases[part]) for part in PARTS),
                 filters.whole(b.cases["refused_objects"]),
                 "yes" if b.cases_close else "no",
             )
             for b in known
         ),
-        numeric=frozenset(range(1, 3 + len(CASE_PARTS))),
+        numeric=frozenset(range(1, 3 + len(PARTS))),
     )
 
 

@@ -118,8 +118,12 @@ def _edge_facts(edge: EdgeView) -> tuple[Fact, ...]:
 
 def reference_in_force(session: Session, lock_digest: str) -> ReferenceView | None:
     """The approved reference period of a device version."""
-    found = references.views(session, lock_digest=lock_digest)
-    return next((r for r in found if r.state is ReferenceState.APPROVED), None)
+    return in_force(references.views(session, lock_digest=lock_digest))
+
+
+def in_force(periods: Iterable[ReferenceView]) -> ReferenceView | None:
+    """The approved one."""
+    return next((r for r in periods if r.state is ReferenceState.APPROVED), None)
 
 
 def reference_words(reference: ReferenceView | None) -> str:

@@ -472,6 +472,12 @@ def last_evaluation(
     return evaluation_view(found) if found else None
 
 
+def newest_evaluation(session: Session, lock_digest: str) -> Evaluation | None:
+    """The same without its evidence, which is read where it is asked for: that of a large fleet is
+    megabytes."""
+    return repository.last_evaluation(session, lock_digest)
+
+
 def last_evaluated_at(session: Session, lock_digest: str) -> datetime | None:
     """When a device version was evaluated last."""
     found = repository.last_evaluation(session, lock_digest)

@@ -314,7 +314,7 @@ def damage(session: Session, harm: str) -> None:
 
 def test_nobody_changes_sums_that_somebody_reads(fresh: World) -> None:
     with fresh.sessions() as reading, fresh.sessions() as summing_:
-        sums_repository.hold_still(reading)
+        pool_within(reading, fresh.lock_digest, upto=LAST, scope=None)
         summing_.execute(text("SET LOCAL lock_timeout = '50ms'"))
         with pytest.raises(Exception, match="lock timeout"):
             sums_repository.wait_to_change(summing_)
