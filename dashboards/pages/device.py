@@ -68,7 +68,7 @@ def device_view(
         facts=_facts(version, reference),
         signals=tuple(queue_row(s, now.date()) for s in listed),
         charts=_charts(session, lock_digest, reference, scope, signals, now.date()),
-        grids=(_locks(states), _references(periods)),
+        grids=(locks(states), _references(periods)),
         topics=topic_links(lock_digest, ""),
         downloads=_downloads(lock_digest),
         signals_shown=_shown(len(listed), len(signals)),
@@ -166,7 +166,7 @@ def of_note(line: TimeLine) -> TimeLine:
     return replace(line, lanes=shown, caption=f"{line.caption} {left_out}")
 
 
-def _locks(states: tuple[SiteState, ...]) -> Grid:
+def locks(states: tuple[SiteState, ...]) -> Grid:
     """The lock at every site; of a large fleet, where it is not equal to the release."""
     edges = [(s, e) for s in states for e in s.edges]
     caption, empty = "Lock at every site", "Released, not yet installed anywhere."
