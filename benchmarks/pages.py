@@ -46,6 +46,7 @@ RECIPIENT = "quality@example.org"
 NOT_ASKED = {  # documents, pages of what this fleet does not have, and one that leads on
     "/admin",
     "/account/password",
+    *("/sign-in/provider", "/sign-in/provider/return"),
     "/devices/{lock_digest}/evidently",
     "/reports/{number}/evidently",
     "/reports/{name}",
@@ -295,7 +296,7 @@ def _addresses(world, person: str, sites: int) -> list[str]:
 
 
 def _pages(world) -> set[str]:
-    from tests.support.routes import doors
+    from app.central.openapi.doors import doors
 
     every = {d.path for d in doors(world.app) if "GET" in d.methods}
     return {p for p in every if not p.startswith(("/api/", "/edge/"))}

@@ -12,7 +12,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0750_sums"
-down_revision = "0730_edge_keys"
+down_revision = "0740_identities"
 branch_labels = None
 depends_on = None
 

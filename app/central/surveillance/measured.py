@@ -30,6 +30,7 @@ from monitors.performance import (
 from monitors.prevalence import Classes
 from monitors.proportions import Interval, wilson
 from monitors.schema import FloatArray, IntArray, Schema
+from monitors.summaries import merge_score_bins
 
 LEAST_READS = 100  # below it a figure says more about chance than about the device
 BoolArray = npt.NDArray[np.bool_]
@@ -155,9 +156,16 @@ def estimated(
     try:
         at, _ = threshold_bins(schema, threshold)
         found = cbpe(classes, scores, at)
+        # The area has no threshold, and is of the bins of labels, like the cleared one.
+        area = cbpe(_merged(schema, classes), merged(schema, scores), 1).auc
     except MonitorError:
         return {}
-    return {name: Rate.of(getattr(found, name)) for name in ("sensitivity", "specificity", "ppv")}
+    rates = {name: Rate.of(getattr(found, name)) for name in ("sensitivity", "specificity", "ppv")}
+    return rates | {"auc": Rate.of(area)}
+
+
+def _merged(schema: Schema, classes: Classes) -> Classes:
+    return Classes(*(merged(schema, c) for c in (classes.negative, classes.positive)))
 
 
 def may_estimate(signals: Iterable[SignalView]) -> bool:
@@ -183,8 +191,7 @@ def cleared(schema: Schema, classes: Classes, threshold: float) -> dict[str, Rat
     if true + false and rest:
         found |= {"ppv": wilson(true, true + false), "npv": wilson(negative[:at].sum(), rest)}
     if min(positive.sum(), negative.sum()) >= 2:
-        coarse = Classes(*(merged(schema, c) for c in (negative, positive)))
-        found["auc"] = auc_interval(auc(coarse))
+        found["auc"] = auc_interval(auc(_merged(schema, classes)))
     return {name: Rate.of(value) for name, value in found.items()}
 
 
@@ -196,10 +203,7 @@ def classes_of(cohort: Cohort) -> Classes:
 
 def merged(schema: Schema, counts: npt.NDArray[Any]) -> FloatArray:
     """Score-bin counts (..., B) in the coarser bins of labels, (..., G)."""
-    out = np.zeros((*counts.shape[:-1], schema.merged_label_bins))
-    for i, place in enumerate(schema.label_bins):
-        out[..., place] += counts[..., i]
-    return out
+    return merge_score_bins(schema, np.asarray(counts, dtype=np.float64))
 
 
 def threshold_bins(schema: Schema, threshold: float) -> tuple[int, int]:
