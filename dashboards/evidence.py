@@ -342,22 +342,37 @@ def stream_words(stream: str) -> str:
     return ", ".join([BLOCKS.get(block, wording.sentence_case(block)).lower(), *scope])
 
 
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
+"""Counts on the bins of a characteristic: in the reference period, and now."""
+
+
 def comparison(
-    history: History, name: str, sites: Sequence[str], period: Period, since: date
+    history: History,
+    name: str,
+    sites: Sequence[str],
+    period: Period,
+    since: date,
+    everywhere: History | None = None,
 ) -> Comparison | None:
-    """Reference against now, one panel per scanner of `sites`, then all other sites together."""
+    """Reference against now, one panel per scanner of `sites`, then all other sites together.
+
+    `everywhere` has the cases of all sites where `history` has those of `sites` alone.
+    """
     bins = _bins(history.schema, name)
     if bins is None:
         return None
     scanners = sorted({(s.site, s.scanner) for s in history.strata if s.site in sites})
-    scopes = [(f"{site} · {one}", Scope((site,), (one,))) for site, one in scanners]
-    others = tuple(sorted({s.site for s in history.strata} - set(sites)))
-    if others:
-        scopes.append(("all other sites", Scope(others)))
-    panels = [
-        _panel(history, name, words, scope, period, since)
-        for words, scope in scopes[-PANELS_SHOWN:]
+    counted = [
+        (f"{site} · {one}", _pair(history, name, Scope((site,), (one,)), period, since))
+        for site, one in scanners
     ]
+    here = Scope(tuple(sites))
+    if _has_others(history, here, everywhere or history):
+        every = _pair(everywhere or history, name, Scope(), period, since)
+        counted.append(
+            ("all other sites", _without(every, _pair(history, name, here, period, since)))
+        )
+    panels = [_panel(words, *counts) for words, counts in counted[-PANELS_SHOWN:]]
     words = wording.characteristic(name)
     return Comparison(
         title=f"{wording.sentence_case(words)}, reference period and since {since.isoformat()}",
@@ -397,12 +412,29 @@ def counts_between(
     return tuple(int(c) for c in counts)
 
 
-def _panel(
-    history: History, name: str, words: str, scope: Scope, period: Period, since: date
-) -> Panel | None:
+def _pair(history: History, name: str, scope: Scope, period: Period, since: date) -> Pair:
     first, last = since.toordinal(), period.upto.toordinal() + 1
-    reference = counts_between(history, name, scope, 0, period.until.toordinal())
-    current = counts_between(history, name, scope, first, last)
+    return (
+        counts_between(history, name, scope, 0, period.until.toordinal()),
+        counts_between(history, name, scope, first, last),
+    )
+
+
+def _without(every: Pair, some: Pair) -> Pair:
+    reference, current = (
+        tuple(a - b for a, b in zip(*both, strict=True)) for both in zip(every, some, strict=True)
+    )
+    return reference, current
+
+
+def _has_others(history: History, here: Scope, everywhere: History) -> bool:
+    """Whether `everywhere` has cases of other sites than `here`."""
+    mine = np.isin(history.cases.stratum, here.strata(history))
+    rest = everywhere.cases.rows.sum(axis=0) - history.cases.rows[mine].sum(axis=0)
+    return bool(rest.any())
+
+
+def _panel(words: str, reference: tuple[int, ...], current: tuple[int, ...]) -> Panel | None:
     if not sum(reference) and not sum(current):
         return None
     if sum(current) < LEAST_CASES:

@@ -686,6 +686,24 @@ def sites_left_out(more: int, quiet: int) -> str:
     return f"Not shown: {' and '.join(parts)}." if parts else ""
 
 
+def lanes_left_out(more: int, empty: int) -> str:
+    """What a time line of a large fleet does not show: `more` like those shown, and the empty."""
+    parts = [
+        *([f"{more} more of these"] if more else []),
+        *([f"{count(empty, 'site')} where nothing happened"] if empty else []),
+    ]
+    return f"Not shown: {' and '.join(parts)}." if parts else ""
+
+
+EVERY_LOCK_EQUAL = "Every installation is equal to the release; the page Lock lists them all."
+
+
+def locks_left_out(more: int, equal: int) -> str:
+    """The lock at the sites of a large fleet: how many are equal, and what is not listed."""
+    rest = f" and {more} that are not" if more else ""
+    return f"Lock, without {count(equal, 'installation')} equal to the release{rest}"
+
+
 def rows_shown(first: int, last: int, of: int, one: str) -> str:
     """`Sites 1 to 100 of 1000.`"""
     return f"{sentence_case(one)}s {first} to {last} of {of}."

@@ -457,16 +457,17 @@ def restore(
 def recount(by: By = "console", config: Config = None) -> None:
     """Count every stored window anew and put right what pages read; exit 1 if anything differed.
 
-    Pages read sums that intake keeps. The windows stay as they are; an edge whose sums differed is
-    named, here and in the audit trail. Needed after an upgrade during which the version before
-    went on taking in windows. What evaluations keep of each day is forgotten: the next one puts
-    it together anew from the signed windows.
+    Pages read counts that intake keeps by edge, and sums over all sites that the worker keeps by
+    device version. The windows stay as they are; what differed is named, here and in the audit
+    trail. Needed after an upgrade during which the version before went on taking in windows.
+    What evaluations keep of each day is forgotten: the next one puts it together anew from the
+    signed windows.
     """
     from app.central.database import session_factory
     from app.central.fleet import repository as fleet_repository
     from app.central.fleet import service as fleet
     from app.central.intake import counting
-    from app.central.surveillance import kept_days
+    from app.central.surveillance import kept_days, summing
 
     with database(settings_of(config)) as engine:
         sessions = session_factory(engine)
@@ -480,9 +481,13 @@ def recount(by: By = "console", config: Config = None) -> None:
                 found = counting.recount(session, edge, by=by, now=clock.now())
             windows += found.windows
             differed += [] if found.agrees else [edge_id]
-    for edge_id in differed:
-        out.print(f"{edge_id}: counts differed and were put right")
-    out.print(f"{len(ids)} edges, {windows} windows, {len(differed)} differed")
+        with sessions.begin() as session:
+            sums = summing.resum(session, by=by, now=clock.now())
+        differed += [f"device version {s.lock_digest}" for s in sums if not s.agrees]
+    for name in differed:
+        out.print(f"{name}: counts differed and were put right")
+    versions = f"{len(sums)} device versions"
+    out.print(f"{len(ids)} edges, {versions}, {windows} windows, {len(differed)} differed")
     if differed:
         raise typer.Exit(1)
 

@@ -49,6 +49,8 @@ from app.central.settings import CentralSettings
 from app.central.surveillance import alarm_test, on_demand
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
+from app.central.surveillance.summing import sum_round
+from app.errors import AppError
 
 
 class Letters(TypedDict):
@@ -91,8 +93,16 @@ class Worker:
             run_due(self.sessions, self._jobs(), self.name, now)
             draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
+            self._sum()
         except OperationalError as error:  # the next round tries again
             log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
+
+    def _sum(self) -> None:
+        """Sum what has come; a window that cannot be read keeps nothing else from being done."""
+        try:
+            sum_round(self.sessions)
+        except AppError as error:
+            log.error("worker.sums_failed", kind=type(error).__name__, reason=str(error))
 
     def tick(self) -> None:
         """A round, unless the one before is still at work: the next tick comes soon enough."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.central.fleet.models import EdgeState
 from app.central.fleet.service import DeviceVersionView, SiteView
-from app.central.intake.service import EdgeBalance
+from app.central.intake.closing import Closing
 from app.central.references import service as references
 from dashboards.pages.admin.common import ENROLMENT
 from dashboards.pages.views import Step
@@ -33,7 +33,7 @@ def first_steps(
     session: Session,
     versions: Sequence[DeviceVersionView],
     sites: Sequence[SiteView],
-    balances: Sequence[EdgeBalance],
+    balances: Sequence[Closing],
 ) -> tuple[Step, ...]:
     """The steps in order, none once all are done. The first open one is the next."""
     edges = [e for s in sites for e in s.edges]

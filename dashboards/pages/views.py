@@ -329,6 +329,8 @@ class SubjectView:
     events: EventsView | None = None
     evaluation: EvaluationView | None = None
     downloads: tuple[Link, ...] = ()
+    pages: Pages | None = None
+    signals_shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

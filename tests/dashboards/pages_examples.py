@@ -8,7 +8,7 @@ from app import clock
 from app.central.accounts.models import Role
 from app.central.fleet import service as fleet
 from app.central.reports import drafting
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from dashboards.render import renderers
 from tests.dashboards.conftest import MOVED_SITE, QUIET_SITE, Scene
 
@@ -57,7 +57,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "scanners": f"/sites/{MOVED_SITE}/scanners",
         "devices": "/devices",
         "device": device,
-        **{f"device-{topic}": f"{device}/{topic}" for topic in topics.PAGES},
+        **{f"device-{topic}": f"{device}/{topic}" for topic in PAGES},
         "balance": "/balance",
         "reports": "/reports",
         "report": "/reports/DR-0001",

@@ -28,7 +28,7 @@ from app.central.surveillance import service as surveillance
 from app.central.surveillance.scoped import part_of
 from app.central.surveillance.service import SignalView
 from app.contracts.window import Table
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from dashboards.render import renderers
 from dashboards.web import install
 from tests.conftest import Clock
@@ -134,7 +134,7 @@ def addresses(world: World, wide: SignalView) -> list[str]:
             continue
         paths = [door.path]
         if "{topic}" in door.path:
-            paths = [door.path.replace("{topic}", t) for t in topics.PAGES]
+            paths = [door.path.replace("{topic}", t) for t in PAGES]
         if "{name}.{kind}" in door.path:
             ends = [f"{n.value}.{k}" for n in Name for k in ("csv", "parquet")]
             paths = [door.path.replace("{name}.{kind}", end) for end in ends]
