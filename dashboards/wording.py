@@ -898,3 +898,18 @@ def large(number: float) -> str:
     if number < 1e6:
         return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
     return "over a million" if number < 1e9 else "over a billion"
+
+
+EXAMPLE = "Example data."
+EXAMPLE_NOTE = (
+    "Simulated cases of no patient, at hospitals that do not exist, as of one day in the past. "
+    "Nothing here counts, nobody is told of it, and nothing can be changed."
+)
+EXAMPLE_LEAVE = "Leave the example"
+EXAMPLE_IS_READ = "example data is for reading: nothing can be changed in it"
+EXAMPLE_LOADED = "Example data is loaded beside this fleet. It counts nowhere on these pages."
+EXAMPLE_OPEN = "Look at the example"
+EXAMPLE_OFFER = (
+    "To see what the pages will show, load example data: a simulated fleet, apart from yours."
+)
+EXAMPLE_LOAD = "Load example data"

@@ -8,6 +8,7 @@ from datetime import datetime
 from app.central.accounts.models import Account, Role
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, Recipient, Severity
+from app.central.example.store import LoadState, Standing
 from app.central.fleet.models import EdgeAction, EdgeState
 from dashboards.wording import count, instant, listed, sentence_case
 
@@ -157,3 +158,32 @@ def enrolment_sentences(states: Sequence[EdgeState], codes: int) -> tuple[str, .
         edges = f"{sentence_case(count(len(states), 'edge'))}: {listed(parts, most=5)}."
     waiting = f"{sentence_case(count(codes, 'code'))} not redeemed yet." if codes else ""
     return (edges, waiting) if waiting else (edges,)
+
+
+EXAMPLE_SENTENCES = (
+    "Example data is a simulated device at three hospitals that do not exist: five weeks under "
+    "surveillance, with one change of a scanner planted.",
+    "Its windows are signed by real keys and taken in, evaluated and shown by this service as any "
+    "others, but they lie apart: no count, balance, report, mail or clock of this installation "
+    "sees them.",
+    "It can be read and not acted in. It can be removed at any time, completely; that it was here "
+    "stays in the audit trail.",
+)
+
+
+def example_standing(found: Standing) -> str:
+    """How far the example is."""
+    asked = f"asked for by {found.asked_by}" if found.asked_by else ""
+    match found.state:
+        case LoadState.ABSENT:
+            return "No example data is loaded."
+        case LoadState.WAITING:
+            return f"Waits for a worker, {asked}. You may leave this page."
+        case LoadState.LOADING:
+            share = f"step {found.done} of {found.total}, " if found.total else ""
+            return f"Being loaded, {asked}: {share}{found.what}. You may leave this page."
+        case LoadState.FAILED:
+            return f"Loading failed ({found.what}). Load it again, or remove what there is."
+        case LoadState.READY:
+            assert found.stands_at is not None
+            return f"Loaded, {asked}. It stands at {instant(found.stands_at)}."

@@ -118,6 +118,8 @@ class FleetView:
     steps: tuple[Step, ...] = ()
     pages: Pages | None = None  # of the strips
     queued: str = ""  # that the queue is longer than what is shown
+    example: str = ""  # that there is example data, or may be
+    example_link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

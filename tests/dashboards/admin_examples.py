@@ -10,6 +10,7 @@ from dashboards.pages.admin.views import (
     AccountsView,
     EdgePage,
     EnrolmentView,
+    ExamplePage,
     OwnAccount,
     PasswordPage,
     RecipientPage,
@@ -145,6 +146,20 @@ ADMIN_PAGES: dict[str, tuple[str, object]] = {
             form=ROUTING,
             notice="Queued.",
             typed=typed("routing"),
+        ),
+    ),
+    "example": (
+        "admin/example.html",
+        ExamplePage(
+            title="Example data",
+            sentences=("It lies apart.",),
+            area=AREA,
+            standing=f"Being loaded, asked for by {HOSTILE}.",
+            is_underway=True,
+            may_load=True,
+            may_remove=True,
+            opens="/example/",
+            errors=(HOSTILE,),
         ),
     ),
     "recipient": (

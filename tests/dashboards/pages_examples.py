@@ -39,8 +39,18 @@ def admin_paths(scene: Scene) -> dict[str, str]:
         **{f"admin-edge-{state}": path for state, path in first.items()},
         "admin-accounts": "/admin/accounts",
         "admin-account": f"/admin/accounts/person?name={Role.QUALITY_APPROVER.value}",
+        "admin-example": "/admin/example",
         "admin-recipients": "/admin/recipients",
         "admin-recipient": "/admin/recipients/recipient?address=quality@example.org",
+    }
+
+
+def example_paths() -> dict[str, str]:
+    """Some pages of the example data, where it is loaded."""
+    return {
+        "example": "/example/",
+        "example-signal": "/example/signals/S-0001",
+        "example-site": "/example/sites/EX2",
     }
 
 

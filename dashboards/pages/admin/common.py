@@ -15,6 +15,7 @@ from dashboards.pages.views import Link
 ENROLMENT = "/admin/enrolment"
 ACCOUNTS = "/admin/accounts"
 RECIPIENTS = "/admin/recipients"
+EXAMPLE = "/admin/example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +63,10 @@ def area(person: Person, here: str) -> tuple[Link, ...]:
     """The pages of the area that this person may open; none where there is but one."""
     if not may(person, Permission.ADMINISTER):
         return ()
-    words = (("Enrolment", ENROLMENT), ("Accounts", ACCOUNTS), ("Recipients", RECIPIENTS))
+    words = (
+        ("Enrolment", ENROLMENT),
+        ("Accounts", ACCOUNTS),
+        ("Recipients", RECIPIENTS),
+        ("Example", EXAMPLE),
+    )
     return tuple(Link(text, href, href == here) for text, href in words)
