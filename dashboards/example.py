@@ -27,7 +27,7 @@ from app.central.example import store
 from app.central.exports.routes import router as exports
 from app.contracts.signing import SigningKey
 from dashboards import wording
-from dashboards.pages import duty, recalibration, recalibration_preview, reports, routes
+from dashboards.pages import duty, letters, recalibration, recalibration_preview, reports, routes
 from dashboards.pages.requests import problem_page
 from dashboards.templating import render
 
@@ -50,7 +50,7 @@ def pages_of(app: FastAPI, example_sessions: sessionmaker[Session]) -> FastAPI:
     inner.state.request_sessions = inner.state.sessions = example_sessions
     inner.state.key = SigningKey.generate()  # signs nothing: nobody may act
     problems.install(inner)
-    for part in (reports, routes, duty, recalibration, recalibration_preview):
+    for part in (reports, routes, duty, letters, recalibration, recalibration_preview):
         inner.include_router(part.router)
     inner.include_router(exports)
     real = app.state.request_sessions

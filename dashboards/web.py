@@ -5,7 +5,15 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dashboards import assets, example
-from dashboards.pages import duty, recalibration, recalibration_preview, reports, routes, sign_in
+from dashboards.pages import (
+    duty,
+    letters,
+    recalibration,
+    recalibration_preview,
+    reports,
+    routes,
+    sign_in,
+)
 from dashboards.pages.admin import accounts, enrolment, own, recipients
 from dashboards.pages.admin import example as example_data
 
@@ -16,7 +24,9 @@ def install(app: FastAPI) -> None:
     `app.state` must hold settings, sessions (the example's, too), key and renderers, as
     `create_app` leaves them.
     """
-    for part in (assets, sign_in, reports, routes, duty, recalibration, recalibration_preview):
+    for part in (assets, sign_in, reports, routes, duty, letters):
+        app.include_router(part.router)
+    for part in (recalibration, recalibration_preview):
         app.include_router(part.router)
     for part in (enrolment, accounts, own, recipients, example_data):
         app.include_router(part.router)

@@ -146,6 +146,7 @@ class HistoryRow:
 
     when: str
     what: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,8 @@ class SignalView:
     form: AssessmentForm | None
     duty: DutyView
     form_absent: str = ""
+    letters: tuple[Link, ...] = ()  # to write, a site each
+    may_recalibrate: bool = True  # may look whether a new operating point answers it
 
 
 @dataclass(frozen=True, slots=True)

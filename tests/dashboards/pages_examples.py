@@ -62,6 +62,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "signals": "/signals",
         "signals-all": "/signals?show=all",
         "signal": "/signals/S-0001",
+        "letter-draft": f"/signals/S-0001/letters/{MOVED_SITE}",
         "sites": "/sites",
         "site": f"/sites/{MOVED_SITE}",
         "scanners": f"/sites/{MOVED_SITE}/scanners",
