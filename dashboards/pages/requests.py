@@ -18,6 +18,7 @@ from app.central.errors import NotAuthenticated, PasswordDue, TooLarge, Unusable
 from app.errors import AppError
 from dashboards import wording
 from dashboards.headers import HEADERS
+from dashboards.pages import taking
 from dashboards.pages.views import ProblemView
 from dashboards.templating import render
 
@@ -35,6 +36,7 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             try:
+                taking.ask(request)
                 answer = await handle(request)
             except NotAuthenticated:
                 answer = to_sign_in(request)

@@ -29,6 +29,7 @@ class Shell:
     person: str
     role: str
     links: tuple[Link, ...]
+    tables: tuple[Link, ...] = ()  # of this page, as CSV
 
 
 @dataclass(frozen=True, slots=True)
