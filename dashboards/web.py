@@ -14,7 +14,7 @@ from dashboards.pages import (
     routes,
     sign_in,
 )
-from dashboards.pages.admin import accounts, enrolment, own, recipients
+from dashboards.pages.admin import accounts, enrolment, own, recipients, service
 from dashboards.pages.admin import example as example_data
 
 
@@ -28,7 +28,7 @@ def install(app: FastAPI) -> None:
         app.include_router(part.router)
     for part in (recalibration, recalibration_preview):
         app.include_router(part.router)
-    for part in (enrolment, accounts, own, recipients, example_data):
+    for part in (enrolment, accounts, own, recipients, service, example_data):
         app.include_router(part.router)
     if app.state.example_sessions is not None:
         example.mount(app, app.state.example_sessions)

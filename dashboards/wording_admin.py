@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.central.accounts.models import Account, Role
 from app.central.alerts.duty import Duty
@@ -187,3 +187,37 @@ def example_standing(found: Standing) -> str:
         case LoadState.READY:
             assert found.stands_at is not None
             return f"Loaded, {asked}. It stands at {instant(found.stands_at)}."
+
+
+def service_sentences(worked_on: bool, late: int, undelivered: int) -> tuple[str, ...]:
+    """Whether the service does its work, and what is in the way."""
+    absent = "No worker is at work: nothing is evaluated or mailed."
+    worker = "A worker is at work." if worked_on else absent
+    overdue = f"{count(late, 'run')} overdue." if late else "No run is overdue."
+    lost = f"{sentence_case(count(undelivered, 'mail'))} reached nobody." if undelivered else ""
+    return tuple(s for s in (worker, sentence_case(overdue), lost) if s)
+
+
+def copied(at: datetime | None, now: datetime) -> str:
+    """When a copy was last made, with its age."""
+    if at is None:
+        return "none made with lockwatch central backup; others are not known here"
+    days = (now - at).days
+    return f"{instant(at)}, {count(days, 'day') + ' ago' if days else 'within the last day'}"
+
+
+def kept(life: timedelta | None) -> str:
+    """How long something is kept."""
+    if life is None:
+        return "for ever"
+    minutes = int(life.total_seconds() // 60)
+    return count(minutes // 60, "hour") if minutes % 60 == 0 else count(minutes, "minute")
+
+
+def bytes_of(size: int) -> str:
+    """A size in units that can be read: 1 MiB is 1,048,576 bytes."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while size >= 1024 ** (power + 1) and power < len(units) - 1:
+        power += 1
+    return f"{size / 1024**power:.{1 if power else 0}f} {units[power]}"

@@ -446,14 +446,19 @@ def report(
 @central.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder to write.")],
+    by: By = "console",
     config: Config = None,
 ) -> None:
     """Copy the database and its audit trail; keys are kept apart and are not copied."""
+    from app.central import upkeep
     from app.central.backup import backup as write_copy
+    from app.central.database import session_factory
 
     settings = settings_of(config)
     with database(settings) as engine:
         out.print(write_copy(settings, engine, folder))
+        with session_factory(engine).begin() as session:
+            upkeep.note_copy(session, folder, by=by, now=clock.now())
 
 
 @central.command()

@@ -16,6 +16,7 @@ from dashboards.pages.admin.views import (
     RecipientPage,
     RecipientsView,
     RoutingForm,
+    ServicePage,
     Shown,
     TokenRow,
 )
@@ -146,6 +147,16 @@ ADMIN_PAGES: dict[str, tuple[str, object]] = {
             form=ROUTING,
             notice="Queued.",
             typed=typed("routing"),
+        ),
+    ),
+    "service": (
+        "admin/service.html",
+        ServicePage(
+            title="Service",
+            sentences=("A worker is at work.",),
+            area=AREA,
+            facts=(Fact("lockwatch", HOSTILE),),
+            grids=(GRID,),
         ),
     ),
     "example": (

@@ -40,6 +40,7 @@ def admin_paths(scene: Scene) -> dict[str, str]:
         "admin-accounts": "/admin/accounts",
         "admin-account": f"/admin/accounts/person?name={Role.QUALITY_APPROVER.value}",
         "admin-example": "/admin/example",
+        "admin-service": "/admin/service",
         "admin-recipients": "/admin/recipients",
         "admin-recipient": "/admin/recipients/recipient?address=quality@example.org",
     }

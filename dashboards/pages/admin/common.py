@@ -16,6 +16,7 @@ ENROLMENT = "/admin/enrolment"
 ACCOUNTS = "/admin/accounts"
 RECIPIENTS = "/admin/recipients"
 EXAMPLE = "/admin/example"
+SERVICE = "/admin/service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def area(person: Person, here: str) -> tuple[Link, ...]:
         ("Enrolment", ENROLMENT),
         ("Accounts", ACCOUNTS),
         ("Recipients", RECIPIENTS),
+        ("Service", SERVICE),
         ("Example", EXAMPLE),
     )
     return tuple(Link(text, href, href == here) for text, href in words)

@@ -190,3 +190,14 @@ class ExamplePage:
     may_remove: bool
     opens: str = ""  # where the example is looked at
     errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePage:
+    """How the service itself stands."""
+
+    title: str
+    sentences: tuple[str, ...]
+    area: tuple[Link, ...]
+    facts: tuple[Fact, ...]
+    grids: tuple[Grid, ...]
