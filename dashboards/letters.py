@@ -37,12 +37,11 @@ def drafted(about: About, addition: str = "") -> dict[str, Any]:
     """The words of the letter, as they are kept and signed."""
     device = f"{about.one.device} {about.one.version}"
     state = words.STATES[about.one.state.value]
-    answer = words.ANSWER.format(signal=about.one.id)
     sections = [
         (words.WHAT, (words.INTRODUCTION.format(device=device), *words.noticed(about.part))),
         (words.MEANS, (*words.means(about.part), state)),
-        (words.NOT, (words.NOT_MEANT,)),
-        (words.NEXT, (*words.asks(about.part), answer)),
+        (words.NOT, words.not_meant(about.part)),
+        (words.NEXT, words.asks(about.part, about.one.id)),
     ]
     if addition:
         sections.append((words.MORE, tuple(addition.splitlines())))
@@ -77,12 +76,12 @@ def title_of(number: str, document: Mapping[str, Any]) -> str:
 def letter_mail(letter: LetterView) -> RenderedMail:
     """The letter as a mail; it holds the whole of it and no link."""
     view = {
-        "subject": f"[Surveillance] {title_of(letter.id, letter.document)}",
+        "heading": title_of(letter.id, letter.document),
         "facts": facts_of(letter),
         "sections": sections_of(letter.document),
     }
     return RenderedMail(
-        subject=str(view["subject"]),
+        subject=f"[Surveillance] {view['heading']}",
         text=render("mail/letter.txt", view=view),
         html=render("mail/letter.html", view=view),
     )

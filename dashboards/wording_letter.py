@@ -16,9 +16,9 @@ INTRODUCTION = (
 )
 NOT_MEANT = (
     "It does not show that results of the device were wrong. No picture and no patient was looked "
-    "at: numbers of many cases were compared. The device itself has not changed, and nothing at "
-    "your hospital is changed by this letter."
+    "at: numbers of many cases were compared. Nothing at your hospital is changed by this letter."
 )
+UNCHANGED = "The device itself has not changed."
 CAUSES = {
     "scanner": "Most likely the images changed: the scanner, or how it processes its images.",
     "prevalence": "Most likely the share of cases with the finding changed.",
@@ -42,10 +42,11 @@ ASKS = {
     "data_quality": "Please let your imaging IT look at the connection of the device.",
     "undetermined": "Please tell us what changed at your hospital about that time.",
 }
-ANSWER = (
+GO_ON = (
     "Until you hear from us, use the device as its instructions say, and tell us at once if its "
-    "results seem wrong. Please answer this letter, and name {signal}."
+    "results seem wrong."
 )
+ANSWER = "Please answer this letter, and name {signal}."
 STATES = {
     "detected": "We have begun to look into it.",
     "under_assessment": "A person of ours is looking into it.",
@@ -109,9 +110,20 @@ def means(signal: Signal) -> tuple[str, ...]:
     return tuple(CAUSES[cause] for cause in _causes(signal))
 
 
-def asks(signal: Signal) -> tuple[str, ...]:
-    """What the hospital is asked, by cause."""
-    return tuple(dict.fromkeys(ASKS[cause] for cause in _causes(signal)))
+def not_meant(signal: Signal) -> tuple[str, ...]:
+    """What it does not show; of a broken lock nobody says that the device is as it was."""
+    return (NOT_MEANT,) if _is_lock(signal) else (NOT_MEANT, UNCHANGED)
+
+
+def asks(signal: Signal, number: str) -> tuple[str, ...]:
+    """What the hospital is asked, by cause, and to name the signal `number` in its answer."""
+    asked = dict.fromkeys(ASKS[cause] for cause in _causes(signal))
+    go_on = () if _is_lock(signal) else (GO_ON,)
+    return (*asked, *go_on, ANSWER.format(signal=number))
+
+
+def _is_lock(signal: Signal) -> bool:
+    return "lock" in _causes(signal)
 
 
 def _causes(signal: Signal) -> tuple[str, ...]:

@@ -190,9 +190,14 @@ def test_every_cause_has_plain_words_and_a_question(wide: SignalView, cause: str
     signal = wide.signal.model_copy(update={"history": (newest,)})
 
     said = (*wording_letter.noticed(signal), *wording_letter.means(signal))
-    asked = wording_letter.asks(signal)
+    asked = wording_letter.asks(signal, wide.id)
+    denied = " ".join(wording_letter.not_meant(signal))
 
-    assert said and len(asked) == 1
+    assert said and asked[0] == wording_letter.ASKS[cause]
+    assert asked[-1] == f"Please answer this letter, and name {wide.id}."
+    is_lock = cause == "lock"
+    assert ("has not changed" in denied) != is_lock
+    assert (wording_letter.GO_ON in asked) != is_lock
     assert STATISTICS.search(" ".join((*said, *asked))) is None
 
 
