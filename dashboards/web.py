@@ -8,13 +8,22 @@ from dashboards import assets, example
 from dashboards.pages import (
     duty,
     letters,
+    provider,
     recalibration,
     recalibration_preview,
     reports,
     routes,
     sign_in,
 )
-from dashboards.pages.admin import accounts, enrolment, own, recipients, service
+from dashboards.pages.admin import (
+    accounts,
+    enrolment,
+    identities,
+    own,
+    own_sessions,
+    recipients,
+    service,
+)
 from dashboards.pages.admin import example as example_data
 
 
@@ -24,11 +33,11 @@ def install(app: FastAPI) -> None:
     `app.state` must hold settings, sessions (the example's, too), key and renderers, as
     `create_app` leaves them.
     """
-    for part in (assets, sign_in, reports, routes, duty, letters):
+    for part in (assets, sign_in, provider, reports, routes, duty, letters):
         app.include_router(part.router)
-    for part in (recalibration, recalibration_preview):
+    for part in (recalibration, recalibration_preview, enrolment, accounts):
         app.include_router(part.router)
-    for part in (enrolment, accounts, own, recipients, service, example_data):
+    for part in (identities, own, own_sessions, recipients, service, example_data):
         app.include_router(part.router)
     if app.state.example_sessions is not None:
         example.mount(app, app.state.example_sessions)

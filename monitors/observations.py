@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monitors.schema import FloatArray, IntArray, Schema
+from monitors.schema import BoolArray, FloatArray, IntArray, Schema
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,6 +34,13 @@ class CaseRows:
     end: IntArray
     arrival: IntArray
     stratum: IntArray
+
+    def where(self, kept: BoolArray) -> CaseRows:
+        """Those of `kept` (W,); itself if it is all of them, since a fleet's rows are large."""
+        if kept.all():
+            return self
+        parts = (self.rows, self.start, self.end, self.arrival, self.stratum)
+        return CaseRows(*(part[kept] for part in parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from app.central.accounts.service import IDLE, LONGEST
+from app.central.accounts.sessions import IDLE, LONGEST
 from app.central.alerts.models import MailState, OutboxMail
 from app.central.audit import service as audit
 from app.central.audit.models import AuditEntry
