@@ -15,6 +15,7 @@ from app.central.accounts.models import Role
 from app.central.example.loading import Loader
 from app.central.example.store import LoadState
 from app.central.jobs.service import recent_runs
+from app.central.openapi.doors import doors
 from app.central.worker import Worker
 from app.lab.example import example
 from dashboards.example import pages_of
@@ -25,7 +26,6 @@ from tests.conftest import Clock
 from tests.support.example_world import ask, load, state
 from tests.support.fleet import PASSWORD, World
 from tests.support.postgres import Databases
-from tests.support.routes import doors
 
 OUTSIDE = re.compile(r'(?:href|action)="(/(?!example/)[^"]*)"')
 STAYS = {"/", "/account", "/sign-out"}
