@@ -199,10 +199,11 @@ def flagged_forest(margin: str, levels: Sequence[Level], k: int) -> Forest | Non
 
 
 def _flagged_group(level: Level) -> Group:
+    name = wording.level(level.margin, level.name)
     if level.cases is None:
-        return Group(level.name, 0, None, note=wording.SUPPRESSED)
+        return Group(name, 0, None, note=wording.SUPPRESSED)
     note = "" if level.flagged_rate else wording.needs_level(level)
-    return group(level.name, level.cases, level.flagged_rate, note)
+    return group(name, level.cases, level.flagged_rate, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from dashboards.pages import fleet as fleet_page
 from dashboards.pages import signal as signal_page
 from dashboards.pages.duty import duty_view
 from dashboards.pages.evaluations import evaluation_view
+from dashboards.pages.first_steps import with_example
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
 from dashboards.pages.topics.pages import topic_view
@@ -60,6 +61,7 @@ def fleet_home(
 ) -> HTMLResponse:
     """What needs me today."""
     view = fleet_page.fleet_view(session, device, person.site_id, now, number)
+    view = with_example(session, person, view)
     return page(session, person, "/", "fleet.html", view)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from app.central.alerts import letters
 from app.central.alerts import service as alerts
 from app.central.alerts.models import MailState
 from app.central.events import service as events
@@ -31,6 +32,7 @@ from dashboards.pages.views import (
     EffectRow,
     Fact,
     HistoryRow,
+    Link,
     Shares,
     SignalView,
 )
@@ -84,7 +86,14 @@ def signal_view(
         form=(form or empty_form(one)) if may_assess and one.actions else None,
         duty=duty,
         form_absent=_form_absent(one),
+        letters=_letters(one) if duty.may_sign and scope is None else (),
+        may_recalibrate=not one.other_sites and (scope is None or may_assess),
     )
+
+
+def _letters(one: StoredSignal) -> tuple[Link, ...]:
+    """Where a letter to each site that the signal concerns is drafted."""
+    return tuple(Link(s, f"/signals/{one.id}/letters/{s}") for s in one.signal.sites)
 
 
 def _form_absent(one: StoredSignal) -> str:
@@ -226,20 +235,22 @@ def _planned_row(c: OtherChange) -> ChangeRow:
 
 
 def _history(session: Session, one: StoredSignal, scope: str | None) -> tuple[HistoryRow, ...]:
-    rows: list[tuple[datetime, str]] = [(one.raised_at, "Raised")]
+    rows: list[tuple[datetime, str, str]] = [(one.raised_at, "Raised", "")]
     for mail in alerts.mails(session, cause=f"signal:{one.id}", scope=scope):
         words = MAIL_WORDS.get(mail.state, "Alert waits for")
-        rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}"))
+        rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}", ""))
     for belief in one.signal.history:
         words = " and ".join(wording.CAUSES[cause] for cause in belief.causes)
-        rows.append((max(evaluation_instant(belief.date), one.raised_at), f"Cause: {words}"))
+        rows.append((max(evaluation_instant(belief.date), one.raised_at), f"Cause: {words}", ""))
+    for sent in letters.of_signal(session, one.id, scope=scope):
+        words = f"Letter {sent.id} to {sent.site_id}, {sent.printed_name}"
+        rows.append((sent.sent_at, words, f"/letters/{sent.id}"))
     for decision in one.decisions:
         verdict = wording.VERDICTS[decision.action.value]
-        rows.append(
-            (decision.decided_at, f"{wording.sentence_case(verdict)}, {decision.printed_name}")
-        )
+        words = f"{wording.sentence_case(verdict)}, {decision.printed_name}"
+        rows.append((decision.decided_at, words, ""))
     ordered = sorted(rows, key=lambda row: row[0])
-    return tuple(HistoryRow(wording.instant(when), what) for when, what in ordered)
+    return tuple(HistoryRow(wording.instant(when), what, href) for when, what, href in ordered)
 
 
 def _facts(one: StoredSignal, proof: Proof | None) -> tuple[Fact, ...]:

@@ -39,8 +39,19 @@ def admin_paths(scene: Scene) -> dict[str, str]:
         **{f"admin-edge-{state}": path for state, path in first.items()},
         "admin-accounts": "/admin/accounts",
         "admin-account": f"/admin/accounts/person?name={Role.QUALITY_APPROVER.value}",
+        "admin-example": "/admin/example",
+        "admin-service": "/admin/service",
         "admin-recipients": "/admin/recipients",
         "admin-recipient": "/admin/recipients/recipient?address=quality@example.org",
+    }
+
+
+def example_paths() -> dict[str, str]:
+    """Some pages of the example data, where it is loaded."""
+    return {
+        "example": "/example/",
+        "example-signal": "/example/signals/S-0001",
+        "example-site": "/example/sites/EX2",
     }
 
 
@@ -52,6 +63,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "signals": "/signals",
         "signals-all": "/signals?show=all",
         "signal": "/signals/S-0001",
+        "letter-draft": f"/signals/S-0001/letters/{MOVED_SITE}",
         "sites": "/sites",
         "site": f"/sites/{MOVED_SITE}",
         "scanners": f"/sites/{MOVED_SITE}/scanners",

@@ -176,7 +176,7 @@ def test_a_forest_of_subgroups_keeps_the_plans_order_and_the_place_of_what_is_mi
     forest = measured.flagged_forest("sex", levels, 4)
 
     assert forest is not None
-    assert [g.name for g in forest.groups] == ["F", "M", "U", "O"]
+    assert [g.name for g in forest.groups] == ["female", "male", "U", "other"]
     assert (forest.groups[0].low, forest.groups[0].high) == (limits.low, limits.high)
     assert forest.groups[2].estimate is None and forest.groups[2].note == wording.SUPPRESSED
     assert forest.groups[3].note == wording.needs_cases(29, 30)

@@ -232,6 +232,16 @@ def test_nobody_signs_what_they_were_not_shown(
     assert "does not show" in refused.json()["detail"]
 
 
+def test_nobody_is_led_to_a_recalibration_that_they_may_not_use(
+    fleet: World, wide: SignalView, bound: dict[Role, TestClient]
+) -> None:
+    link = f'href="/signals/{wide.id}/recalibration"'
+    for role, person in bound.items():
+        assert link not in person.get(f"/signals/{wide.id}").text, role
+
+    assert link in fleet.browser("sees all", Role.VIEWER).get(f"/signals/{wide.id}").text
+
+
 def test_mails_to_one_site_name_no_other(fleet: World, wide: SignalView) -> None:
     now = clock.now() + timedelta(days=2)
     with fleet.sessions.begin() as session:

@@ -260,7 +260,7 @@ def test_subgroups_name_their_multiplicity_and_what_is_covered(scene: Scene) -> 
 
     assert "Bonferroni, 3 rows" in source
     assert "Sex: sent by all 3 sites" in text_of(source)
-    assert source.index(">F<") < source.index(">M<")
+    assert source.index(">female<") < source.index(">male<")
 
 
 def test_the_prevalence_may_differ_from_the_validation_cohort(scene: Scene) -> None:

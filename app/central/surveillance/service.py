@@ -137,7 +137,8 @@ class Seen:
 
 
 Announce = Callable[[Session, SignalView], None]
-"""Tells people about a signal that was just raised, in the same transaction."""
+"""Tells people about a signal that was just raised, or has reached another site, in the same
+transaction; whoever was told of it before is not told again."""
 
 
 def evaluate(
@@ -256,11 +257,14 @@ def _raise_or_grow(
         return  # what was decided stays as it was decided on
     known.evaluation = evaluation.input_digest
     grown = document.model_copy(update={"id": known.id})
+    reached = set(grown.sites) - set(known.document["sites"])
     if grown.model_dump(mode="json") != known.document:
         known.document = grown.model_dump(mode="json")
         known.updated_at = now
         known.severity = severity_of(grown)
     session.flush()
+    if reached:  # who was told of it before is not told again
+        announce(session, _view(fleet_repository.version_names(session), known, ()))
 
 
 def _raise(
