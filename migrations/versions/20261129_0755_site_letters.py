@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0755_site_letters"
-down_revision = "0745_kept_days"
+down_revision = "0750_sums"
 branch_labels = None
 depends_on = None
 
