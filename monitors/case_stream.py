@@ -13,8 +13,8 @@ import numpy as np
 from monitors.case_windows import CaseWindows
 from monitors.detectors import advance, average, shift_evidence, stream_weights
 from monitors.margins import reference_margin
-from monitors.null_model import Basis, coordinates
-from monitors.reference import Reference, Stream, block_z, combine
+from monitors.null_model import Basis, NoiseShare, coordinates, noise_of_reference
+from monitors.reference import Reference, Stream, block_z, combine, shares
 from monitors.schema import FloatArray, IntArray
 
 SAME_DAY = 1e-3  # days between two looks of one day
@@ -28,6 +28,7 @@ class BlockEvidence:
     value: FloatArray
     variance: FloatArray
     reference: FloatArray
+    noise: NoiseShare
     evidence: FloatArray
     weight: FloatArray
 
@@ -44,15 +45,21 @@ def block_evidence(
     found = {}
     for name, basis in reference.bases.items():
         value, variance, share = coordinates(
-            reference.null, basis, windows.n, windows.mean, windows.unit
+            reference.null, basis, windows.n, windows.mean, windows.unit, windows.noise
         )
         factor = reference.scale[name][windows.unit] ** 2
         variance, share = variance * factor, share * factor
-        z, part = block_z(basis, value, variance, share)
+        noise = _noise(reference, windows).scaled(factor.max(axis=1, keepdims=True))
+        z, part = block_z(basis, value, variance, share, noise)
         weight = _weights(basis)
         evidence = shift_evidence(z, reference_margin(part, limit, weight))
-        found[name] = BlockEvidence(basis, value, variance, share, evidence, weight)
+        found[name] = BlockEvidence(basis, value, variance, share, noise, evidence, weight)
     return found
+
+
+def _noise(reference: Reference, windows: CaseWindows) -> NoiseShare:
+    lent = noise_of_reference(reference.null, windows.unit)
+    return NoiseShare(windows.noise + lent, lent)
 
 
 def _weights(basis: Basis) -> FloatArray:
@@ -116,7 +123,10 @@ class CaseStreams:
         if site in index:
             at = list(self.blocks).index("score")
             factor = float(self.reference.group_scale[index.index(site), at]) ** 2
-        z, part = block_z(block.basis, value[None], variance[None] * factor, share[None] * factor)
+        noise = block.noise.select(mine).combined(shares(self.windows.n[mine])).scaled(factor)
+        z, part = block_z(
+            block.basis, value[None], variance[None] * factor, share[None] * factor, noise
+        )
         margin = reference_margin(part[0], self.limit, block.weight)
         return shift_evidence(z[0, 0], margin[0])
 
@@ -178,7 +188,10 @@ class _Group:
                 b.value[which], b.variance[which], b.reference[which], windows.n[which]
             )
             factor = self.scale[name] ** 2
-            z, part = block_z(b.basis, value[None], variance[None] * factor, share[None] * factor)
+            noise = b.noise.select(which).combined(shares(windows.n[which])).scaled(factor)
+            z, part = block_z(
+                b.basis, value[None], variance[None] * factor, share[None] * factor, noise
+            )
             evidence = shift_evidence(z[0], reference_margin(part[0], self.limit, b.weight))
             self.log_m[name] = advance(self.log_m[name], days, evidence)
         self.last = day

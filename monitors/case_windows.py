@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitors.observations import History, Stratum
-from monitors.schema import FloatArray, IntArray
+from monitors.schema import JOINT_UNITS, FloatArray, IntArray
 from monitors.summaries import joint_means
 
 POOLED = "pooled"
@@ -17,7 +17,8 @@ POOLED = "pooled"
 class CaseWindows:
     """W windows of watched strata ("units"), in arrival order.
 
-    unit, n, start, end, arrival : (W,). mean : (W, p) of phi. rows : (W, width).
+    unit, n, start, end, arrival : (W,). mean : (W, p) of phi. rows : (W, width). noise : (W, p)
+    variance that an edge's noise gives the mean, (W, 1) zeros where there is none.
     """
 
     unit: IntArray
@@ -27,6 +28,7 @@ class CaseWindows:
     arrival: IntArray
     mean: FloatArray
     rows: IntArray
+    noise: FloatArray
 
     def select(self, which: IntArray) -> CaseWindows:
         """Some of the windows, in the order given."""
@@ -38,6 +40,7 @@ class CaseWindows:
             self.arrival[which],
             self.mean[which],
             self.rows[which],
+            self.noise[which],
         )
 
 
@@ -67,9 +70,26 @@ def case_windows(history: History, unit_of_stratum: IntArray, minimum: int) -> C
     np.maximum.at(end, lot, cases.end[order])
     total, mean = joint_means(history.schema, rows)
     windows = CaseWindows(
-        unit[order][last], total, start, end, cases.arrival[order][last], mean, rows
+        unit[order][last],
+        total,
+        start,
+        end,
+        cases.arrival[order][last],
+        mean,
+        rows,
+        _noise_of_means(history, order, lot, total),
     )
     return windows.select(np.lexsort((windows.start, windows.unit, windows.arrival)))
+
+
+def _noise_of_means(history: History, order: IntArray, lot: IntArray, n: IntArray) -> FloatArray:
+    """Variance (W, p) of the mean of phi by the noise of the rows `order` that make up each lot."""
+    cases, where = history.cases, history.schema.columns["joint_sum"]
+    if cases.noise is None:
+        return np.zeros((n.size, 1))
+    total = np.zeros((n.size, where.stop - where.start))
+    np.add.at(total, lot, cases.select(order).variance(where))
+    return np.asarray(total / (n[:, None] * float(JOINT_UNITS)) ** 2)
 
 
 def _lots(unit: IntArray, n: IntArray, minimum: int) -> IntArray:

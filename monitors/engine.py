@@ -7,7 +7,7 @@ and a longer history repeats the signals of a shorter one. Windows are consumed 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from monitors.incidents import (
     units_at,
 )
 from monitors.observations import (
-    CaseRows,
     Cohort,
     Event,
     History,
@@ -395,13 +394,7 @@ def _monitored(history: History, until: int, upto: int) -> History:
     return History(
         history.schema,
         history.strata,
-        CaseRows(
-            c.rows[in_c],
-            c.start[in_c],
-            c.end[in_c],
-            np.maximum(c.arrival[in_c], until),
-            c.stratum[in_c],
-        ),
+        replace(c.select(in_c), arrival=np.maximum(c.arrival[in_c], until)),
         MomentRows(*(a[:0] for a in _moment_arrays(history.moments))),
         LabelRows(
             la.rows[in_l],

@@ -17,7 +17,9 @@ from monitors.label_stream import (
     fit_labels,
 )
 from monitors.null_model import (
+    EXACT,
     Basis,
+    NoiseShare,
     NullModel,
     coordinates,
     directed,
@@ -25,7 +27,7 @@ from monitors.null_model import (
     make_basis,
     regularised,
 )
-from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
+from monitors.observations import Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.stages import in_retrospect
@@ -142,7 +144,7 @@ def build_reference(
     in_time = np.lexsort((windows.start, windows.unit))
     windows = windows.select(in_time)
     within, varies = regularised(_within(past, windows, len(units), cohort))
-    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within)
+    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within, windows.noise)
     labels = _labels(past, cohort)
     shift = _shift(past, labels, cohort, within)
     bases = _bases(history.schema, null, varies, shift)
@@ -181,7 +183,7 @@ def _before(history: History, until: int) -> History:
     return History(
         history.schema,
         history.strata,
-        CaseRows(c.rows[in_c], c.start[in_c], c.end[in_c], c.arrival[in_c], c.stratum[in_c]),
+        c.select(in_c),
         MomentRows(m.rows[in_m], m.start[in_m], m.end[in_m], m.arrival[in_m], m.stratum[in_m]),
         type(la)(
             la.rows[in_l],
@@ -255,6 +257,11 @@ def _within(past: History, windows: CaseWindows, units: int, cohort: Cohort | No
         apart = cohort.joint_mean - mean
         inner = np.tensordot(share, cohort.joint_covariance, axes=1)
         return np.asarray(inner + (apart * share[:, None]).T @ apart)
+    if windows.noise.any():
+        raise NotAssessable(
+            "the covariance within a day is not assessable under noise: second moments of "
+            "windows without noise or a validation cohort needed"
+        )
     n = windows.n[:, None]
     total = np.bincount(windows.unit, windows.n, units)
     sums = np.zeros((units, windows.mean.shape[1]))
@@ -316,6 +323,7 @@ def _score_direction(past: History, probability: FloatArray) -> FloatArray:
     """Difference of the classes' mean score terms (3,), from all cases and P(label | bin)."""
     schema = past.schema
     counts = score_counts(schema, past.cases.rows.sum(axis=0))[0, :-1].astype(np.float64)
+    counts = np.maximum(counts, 0)  # with noise a pooled bin may fall below
     p = probability[np.asarray(schema.label_bins)]
     edges = np.clip(schema.scores[0].edges, SCORE_FLOOR, 1 - SCORE_FLOOR)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -369,14 +377,25 @@ def _groups(units: tuple[Stratum, ...]) -> tuple[tuple[str, IntArray], ...]:
 
 
 def block_z(
-    basis: Basis, value: FloatArray, variance: FloatArray, reference: FloatArray
+    basis: Basis,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    noise: NoiseShare = EXACT,
 ) -> tuple[FloatArray, FloatArray]:
     """z and margin share (W, K') of a block: the directed coordinate first, where there is one."""
     z, share = value / np.sqrt(variance), reference / variance
     if basis.direction is None:
         return z, share
-    along, part = directed(basis, value, variance, reference)
+    along, part = directed(basis, value, variance, reference, noise)
     return np.column_stack([along, z]), np.column_stack([part, share])
+
+
+def _coordinates(
+    null: NullModel, basis: Basis, windows: CaseWindows
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    w = windows
+    return coordinates(null, basis, w.n, w.mean, w.unit, w.noise)
 
 
 def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
@@ -386,7 +405,7 @@ def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
     clipped values vary more than theirs; here that is found and allowed for.
     """
     units = len(null.cases)
-    value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+    value, variance, reference = _coordinates(null, basis, windows)
     own = np.maximum(1 - windows.n / null.cases[windows.unit], 0.5)[:, None]
     square = np.minimum(value**2 / ((variance - reference) * own), WILD**2)
     total = np.zeros((units, basis.size))
@@ -406,11 +425,16 @@ def _entry_scale(
     return found
 
 
+def shares(n: IntArray) -> FloatArray:
+    """Each window's share (W,) of a mean over cases."""
+    return np.asarray(n / n.sum(), dtype=np.float64)
+
+
 def combine(
     value: FloatArray, variance: FloatArray, reference: FloatArray, n: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Case-weighted mean over windows (axis 0) of independent strata: value, variance, share."""
-    a = (n / n.sum())[:, None]
+    a = shares(n)[:, None]
     return (
         (a * value).sum(axis=0),
         (a**2 * variance).sum(axis=0),
@@ -428,7 +452,7 @@ def _group_scale(
     """As `_scale` for groups: strata may share their good and bad days."""
     result = np.ones((len(groups), len(bases)))
     for b, (name, basis) in enumerate(bases.items()):
-        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+        value, variance, reference = _coordinates(null, basis, windows)
         variance = (variance - reference) * scale[name][windows.unit] ** 2
         for g, (_, members) in enumerate(groups):
             squares = []
@@ -474,6 +498,7 @@ def _score_mix(past: History) -> dict[str, FloatArray]:
 def merged_scores(schema: Schema, row: IntArray) -> FloatArray:
     """Share of a row's cases in each merged label bin, (merged label bins,)."""
     counts = score_counts(schema, row)[0, : schema.score_bins].astype(np.float64)
+    counts = np.maximum(counts, 0)  # with noise a pooled bin may fall below
     merged = np.bincount(np.asarray(schema.label_bins), counts, schema.merged_label_bins)
     return np.asarray(merged / max(merged.sum(), 1))
 

@@ -40,6 +40,7 @@ class Closing:
     deviation: float
     clock_state: str = "unknown"
     clock_offset: timedelta = timedelta()
+    noise_epsilon: float | None = None
 
     @property
     def as_of(self) -> int:

@@ -24,6 +24,7 @@ from monitors.observations import (
     History,
     LabelRows,
     MomentRows,
+    Noise,
     SentinelRows,
     Stratum,
 )
@@ -159,7 +160,7 @@ def history_of(schema: Schema, arrived: Sequence[Arrived]) -> History:
     return History(
         schema=schema,
         strata=tuple(strata),
-        cases=CaseRows(*_stacked(cases, schema.width(schema.columns))),
+        cases=CaseRows(*_stacked(cases, schema.width(schema.columns)), _noise(schema, arrived)),
         moments=MomentRows(*_stacked(moments, schema.width(schema.moment_columns))),
         labels=_labels(schema, arrived),
         sentinels=_sentinels(schema, arrived),
@@ -196,6 +197,21 @@ def _stacked(
     columns = ([v for p in present for v in getattr(p, name)] for name in _Spanned.__slots__[1:])
     start, end, arrival, stratum = (np.array(c, dtype=np.int64) for c in columns)
     return rows, start, end, arrival, stratum
+
+
+def _noise(schema: Schema, arrived: Sequence[Arrived]) -> Noise | None:
+    """Of the rows of all `strata` tables in this order; None where no window declares any."""
+    known = {bytes(8 * schema.width(schema.columns)): 0}
+    level: list[int] = []
+    for one in arrived:
+        strata, noise = (one.window.tables.get(name) for name in ("strata", "noise"))
+        rows = len(strata.keys) if strata is not None else 0
+        scale = next(iter(known)) if noise is None else noise.values[0].tobytes()
+        level += [known.setdefault(scale, len(known))] * rows
+    if not any(level):
+        return None
+    scales = [np.frombuffer(scale, dtype=np.int64).astype(np.float64) for scale in known]
+    return Noise(np.stack(scales) ** 2, np.array(level, dtype=np.int64))
 
 
 def _labels(schema: Schema, arrived: Sequence[Arrived]) -> LabelRows:
