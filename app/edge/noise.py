@@ -16,7 +16,7 @@ from app.contracts.discrete_gaussian import discrete_gaussian
 from app.contracts.noise import DELTA, epsilon_of, mechanism, noised, rho_of
 from app.contracts.window import Table
 from app.edge.journal import meta, set_meta
-from app.edge.sealing import Closing
+from app.edge.sealing import NOISE_THROUGH, Closing
 from monitors.schema import Schema
 
 SHOWN_STUDIES = 4  # of one patient, for which a loss is told
@@ -80,8 +80,8 @@ def hold_protected(db: sqlite3.Connection, as_of: int, *, is_on: bool) -> None:
     That is everything but their case row; and that too, once the noise is off again.
     """
     if is_on:
-        set_meta(db, "noise_through", max(as_of, int(meta(db, "noise_through") or 0)))
-    through = meta(db, "noise_through")
+        set_meta(db, NOISE_THROUGH, max(as_of, int(meta(db, NOISE_THROUGH) or 0)))
+    through = meta(db, NOISE_THROUGH)
     if through is None:
         return
     streams = ("moments_window", "subgroups_window") + (() if is_on else ("cases_window",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pytest
 
 from app.contracts.noise import mechanism, rho_of
 from app.contracts.window import Window
+from app.device.result import Outcome
 from app.edge.cases import balance
-from app.edge.journal import Journal
+from app.edge.journal import Journal, open_for_reading
 from app.edge.noise import promise, spent
 from app.edge.sent import windows as sent
 from app.edge.status import figures
 from tests.contracts.examples import KEY
 from tests.edge.builders import SCANNER, TODAY, put_cases
+from tests.edge.running_edge import START, RunningEdge
+from tests.edge.sender import a_chest, send
 from tests.edge.test_windows import SCHEMA, close, days, opened, produced
 
 __all__ = ["opened"]
@@ -38,12 +42,13 @@ def neighbour(tmp_path: Path) -> Iterator[Journal]:
 
 def a_month(journal: Journal, *, odd: dict[str, object], epsilon: float | None = EPSILON) -> None:
     """Busy, quiet and late days with labels; one case of the first day is measured as `odd`."""
-    put_cases(journal, [TODAY], seed=99, **{"numeric": {"noise": 1.0, "kvp": 90.0}} | odd)
+    put_cases(journal, [TODAY], seed=99, **PLAIN | odd)
     for i, day in enumerate(days(40)):
         keys = put_cases(journal, [day] * (30 if i % 3 else 9), seed=i)
         put_cases(journal, [day] * 2, stratum=RARE, seed=i)
         put_cases(journal, [day - timedelta(days=3)] * (i % 4), seed=1000 + i)
         read(journal, keys, day)
+        journal.do(_deliver)
         close(journal, day + timedelta(days=1), 1, noise_epsilon=epsilon)
 
 
@@ -52,11 +57,28 @@ def read(journal: Journal, keys: list[bytes], day: date) -> None:
     journal.do(lambda db: db.executemany(_READ, rows))
 
 
+def _deliver(db: sqlite3.Connection) -> None:
+    """What flagged cases alone lead to: results that are delivered or not, and time it takes."""
+    [flagged] = db.execute("SELECT count(*) FROM cases WHERE state = 'flagged'").fetchone()
+    db.execute("INSERT OR REPLACE INTO counters VALUES ('note', 'result_not_built', ?)", [flagged])
+    db.execute(
+        "INSERT OR IGNORE INTO deliveries (name, destination, state)"
+        " SELECT hex(key), 'folder', 'delivered' FROM cases WHERE state = 'flagged'"
+    )
+    db.execute("UPDATE cases SET seconds = 40 WHERE state = 'flagged'")
+
+
 _READ = (
     "INSERT INTO labels (key, sentinel, label, source, reader_group, policy, reader, read_on)"
     " VALUES (?, -1, ?, 'random_audit', 'A', '', x'00', ?)"
 )
+PLAIN: dict[str, object] = {
+    "outcome": Outcome.NOT_FLAGGED,
+    "scores": {"classifier": 0.1},
+    "numeric": {"noise": 1.0, "kvp": 90.0},
+}
 ODD: dict[str, object] = {
+    "outcome": Outcome.FLAGGED,
     "scores": {"classifier": 0.999},
     "numeric": {"noise": 1e6, "kvp": -1e6},
     "categorical": {"view": "AP", "sex": "M"},
@@ -66,7 +88,8 @@ ODD: dict[str, object] = {
 
 def visible(window: Window) -> dict[str, object]:
     """All that a window says, but for the numbers that have noise."""
-    said: dict[str, object] = {"header": (window.header.start, window.header.stream)}
+    header = replace(window.header, previous="", body_digest="")
+    said: dict[str, object] = {"header": header}
     for name, table in window.tables.items():
         values = table.values.copy()
         if name == "strata":
@@ -194,3 +217,40 @@ def test_people_are_told_what_was_promised_and_spent(opened: Journal) -> None:
     assert told["most_of_a_case"]["epsilon"] <= EPSILON
     words = promise(EPSILON)
     assert "epsilon 8.0 at delta 1e-06" in words and "2 studies" in words
+
+
+@pytest.mark.parametrize("edge", [{"noise_epsilon": EPSILON}], indirect=True)
+def test_a_running_agent_that_is_killed_never_says_another_noise(edge: RunningEdge) -> None:
+    """The centre refuses other bytes under a number that it has; here it keeps what it got."""
+    chests = [a_chest(seed, START.replace(tzinfo=None)) for seed in range(26)]
+    assert set(send(edge.port, *chests)) == {0x0000}
+    edge.settled(len(chests))
+    edge.centre.faults = ["503"] * 10_000
+    edge.at(START + timedelta(days=3))
+    edge.until(lambda s: s.get("noise", {}).get("cases", 0) > 0)
+    closed = _kept(edge)
+    edge.kill()
+    edge.start()
+    edge.centre.faults = []
+    edge.live(days=1)
+
+    arrived = {place: window.raw for place, window in edge.centre.windows.items()}
+    assert {k: v for k, v in arrived.items() if k in closed} == closed
+    [carrying] = [w for w in edge.centre.windows.values() if _rows(w)]
+    assert carrying.tables["noise"].values.any()
+    assert edge.status()["noise"]["cases"] == int(carrying.tables["balance"].values[0, 0])
+    edge.stop()  # so that its port is free for the check
+    assert "noise   what was measured on one case: epsilon 8.0" in edge.command("check")
+
+
+def _rows(window: Window) -> int:
+    return len(window.tables["strata"].keys) if "strata" in window.tables else 0
+
+
+def _kept(edge: RunningEdge) -> dict[tuple[int, int], bytes]:
+    db = open_for_reading(edge.data)
+    try:
+        rows = db.execute("SELECT epoch, sequence, raw FROM windows").fetchall()
+    finally:
+        db.close()
+    return {(epoch, sequence): bytes(raw) for epoch, sequence, raw in rows}

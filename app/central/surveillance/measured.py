@@ -186,9 +186,9 @@ def classes_of(cohort: Cohort) -> Classes:
 
 
 def scores_of(history: History, days: Days, sites: Sequence[str] = ()) -> IntArray:
-    """Cases per bin of the first score stage, (B,)."""
+    """Cases per bin of the first score stage, (B,); of edges without noise, which send labels."""
     cases = history.cases
-    inside = days.holds(cases.start) & _at(history, sites)
+    inside = days.holds(cases.start) & _at(history, sites) & ~cases.is_noisy
     return np.asarray(score_counts(history.schema, cases.rows[inside].sum(axis=0))[0, :-1])
 
 

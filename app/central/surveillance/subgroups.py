@@ -161,6 +161,6 @@ def _models(history: History, days: Days) -> dict[str, _Counts]:
         if mine.any():
             tally = tallies(history.schema, cases.rows[mine])
             found[name] = _Counts(
-                int(tally["analysed"].sum()), int(tally["flagged"].sum()), None, 0
+                int(tally["analysed"].sum()), max(int(tally["flagged"].sum()), 0), None, 0
             )
     return found
