@@ -470,7 +470,8 @@ def funnel_of(
         title="Flagged rate by site",
         caption=(
             f"{span.start} to {span.end}. Limits 95 % (dotted) and 99.8 % (dashed) around "
-            f"{centre_words}, {100 * rate:.1f} %, for independent cases. Sites are not ranked."
+            f"{centre_words}, {100 * rate:.1f} %, for independent cases and counts without noise. "
+            "Sites are not ranked."
         ),
         unit="flagged",
         count="cases",
