@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 from app.central.references.freezing import freeze, thaw
 from app.lab.simulate import Drift, Fleet, simulate, simulate_cohort
-from monitors.case_stream import block_evidence
 from monitors.case_windows import case_windows
 from monitors.engine import Evaluation, Plan, Reference, build_reference, evaluate
 from monitors.errors import NotAssessable
@@ -123,6 +122,23 @@ def test_noise_is_no_variation_between_days() -> None:
     assert np.diag(not_told.between)[0] > 0.1
 
 
+def test_the_noise_of_the_reference_is_part_of_its_own_error() -> None:
+    """A reference of four windows: its mean has a quarter of their noise."""
+    n, unit = np.full(4, 50), np.zeros(4, dtype=np.int64)
+    mean, noise = np.zeros((4, P)), np.tile(SIGMA / 50, (4, 1)) ** 2
+    told, exact = (fit_null_model(n, mean, unit, 1, np.eye(P), v) for v in (noise, None))
+    shares = []
+    for null in (told, exact):
+        basis = make_basis(null, np.arange(P), ALONG)
+        own = coordinates(null, basis, n, mean, unit, noise)
+        lent = noise_of_reference(null, unit)
+        along = directed(basis, *own, NoiseShare(noise + lent, lent))[1]
+        shares.append((own[2][:, P:], along))
+
+    assert shares[0][0] - shares[1][0] == pytest.approx(noise / 4)
+    assert (shares[0][1] > 2 * shares[1][1]).all()
+
+
 # The engine ----------------------------------------------------------------------------------
 
 FLEET = Fleet(sites=2, volume=400.0, reference_days=60, monitored_days=50)
@@ -204,11 +220,15 @@ def test_a_reference_of_noise_alone_says_that_it_needs_a_cohort() -> None:
 
 
 def z_by_block(history: History, reference: Reference) -> Iterator[FloatArray]:
-    watched = history.cases.start >= reference.until
-    inside = replace(history, cases=history.cases.select(watched))
-    made = case_windows(inside, reference.unit_of(inside.strata), Plan().window_cases)
-    for b in block_evidence(reference, made, 1000.0).values():
-        yield block_z(b.basis, b.value, b.variance, b.reference, b.noise)[0]
+    """z of every window in every coordinate, as the streams of the strata see them."""
+    inside = replace(history, cases=history.cases.select(history.cases.start >= reference.until))
+    w = case_windows(inside, reference.unit_of(inside.strata), Plan().window_cases)
+    lent = noise_of_reference(reference.null, w.unit)
+    for name, basis in reference.bases.items():
+        value, variance, share = coordinates(reference.null, basis, w.n, w.mean, w.unit, w.noise)
+        square = reference.scale[name][w.unit] ** 2
+        noise = NoiseShare(w.noise + lent, lent).scaled(square.max(axis=1, keepdims=True))
+        yield block_z(basis, value, variance * square, share * square, noise)[0]
 
 
 def test_every_look_of_the_engine_keeps_its_size_under_noise() -> None:
