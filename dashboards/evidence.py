@@ -31,8 +31,16 @@ from dashboards.charts.spec import (
     Span,
     Stage,
 )
-from monitors.observations import BoolArray, History
-from monitors.schema import JOINT_UNITS, SCORE_TERMS, TALLIES, FloatArray, IntArray, Schema
+from monitors.observations import History
+from monitors.schema import (
+    JOINT_UNITS,
+    SCORE_TERMS,
+    TALLIES,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Schema,
+)
 from monitors.summaries import (
     categorical_counts,
     joint_means,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.central.accounts.models import Account, Role
+from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, Recipient, Severity
 from app.central.fleet.models import EdgeAction, EdgeState
@@ -61,9 +61,9 @@ PASSWORD_NOT_YOURS = "Present password: it is not yours."  # noqa: S105
 PASSWORDS_DIFFER = "New password: it was not typed twice alike."
 PASSWORD_CHANGED = "Your password is changed. Every other session of yours has ended."  # noqa: S105
 CODES = {
-    "none": "Sign-in asks for your password alone.",
+    "none": "A sign-in by password asks for it alone.",
     "begun": "A set-up is under way: type the first code that your authenticator shows.",
-    "set": "Sign-in asks for your password and a code of your authenticator.",
+    "set": "A sign-in by password asks for a code of your authenticator too.",
 }
 QR_TITLE = "QR code for an authenticator; the secret beside it says the same"
 CODE_NOT_RIGHT = (
@@ -78,7 +78,21 @@ NOTICES = {
     "codes": "One-time codes are set up: the next sign-in asks for one.",
     "codes-ended": "One-time codes are ended. Every other session of yours has ended.",
     "token": "The token is revoked.",
+    "session": "The session is ended.",
+    "sessions": "Every other session of yours has ended.",
 }
+OPENED_WITH = {
+    OpenedWith.PASSWORD: "password",
+    OpenedWith.PROVIDER: "identity provider",
+}
+SIGNS_NOTHING = (
+    "You have no password of your own yet, so you can sign nothing here: what the identity "
+    "provider says opens sessions and signs nothing. Choose one with the one-time password that "
+    "an administrator gives you."
+)
+BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")  # Edge and Opera call themselves Chrome
+BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera"}
+SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "CrOS", "Linux")
 DAYS = "Days: a whole number from 1 to {longest} expected."
 SEVERITIES = {
     Severity.INFO: "info and everything above",
@@ -102,6 +116,16 @@ LAST_ADMINISTRATOR = (
     "One active administrator is always left: the last one can neither be disabled nor get "
     "another role."
 )
+
+
+def browser(user_agent: str) -> str:
+    """What a browser calls itself, in short; else the first word of what it sent."""
+    name = next((b for b in BROWSERS if f"{b}/" in user_agent), "")
+    system = next((s for s in SYSTEMS if s in user_agent), "")
+    if not name:
+        return user_agent.partition(" ")[0][:40] or "not said"
+    name = BROWSER_NAMES.get(name, name)
+    return f"{name} on {system}" if system else name
 
 
 def accounts_sentences(active: int, disabled: int, administrators: int) -> tuple[str, ...]:

@@ -69,18 +69,13 @@ class NoiseShare:
     total: FloatArray
     reference: FloatArray
 
-    def select(self, which: IntArray) -> NoiseShare:
+    def select(self, which: IntArray | slice) -> NoiseShare:
         """That of some windows."""
         return NoiseShare(self.total[which], self.reference[which])
 
     def scaled(self, factor: FloatArray | float) -> NoiseShare:
         """Times `factor` (W, 1) or one for all."""
         return NoiseShare(self.total * factor, self.reference * factor)
-
-    def combined(self, weight: FloatArray) -> NoiseShare:
-        """That of the one mean of windows weighted by `weight` (W,)."""
-        square = weight[None] ** 2
-        return NoiseShare(square @ self.total, square @ self.reference)
 
 
 EXACT = NoiseShare(np.zeros((1, 1)), np.zeros((1, 1)))

@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from monitors.schema import FloatArray, IntArray, Schema
-
-BoolArray = npt.NDArray[np.bool_]
+from monitors.schema import BoolArray, FloatArray, IntArray, Schema
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,6 +75,12 @@ class CaseRows:
         if self.noise is None:
             return np.zeros((len(self.rows), columns.stop - columns.start))
         return np.asarray(self.noise.variance[:, columns][self.noise.level])
+
+    def where(self, kept: BoolArray) -> CaseRows:
+        """Those of `kept` (W,); itself if it is all of them, since a fleet's rows are large."""
+        if kept.all():
+            return self
+        return self.select(kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,6 +336,9 @@ class SignInView:
     """The sign-in page; `then` is where the person was going."""
 
     then: str
+    provider: str = ""  # what people call it; empty: none is configured
+    provider_href: str = ""
+    is_password_rare: bool = False  # passwords open sessions in emergencies only
     name: str = ""
     error: str = ""
 
@@ -346,3 +349,4 @@ class ProblemView:
 
     title: str
     sentence: str
+    onward: Link

@@ -33,12 +33,12 @@ QUIET = (
 
 
 class Service:
-    """The scene's application on a port of the loopback."""
+    """The scene's application on a port of the loopback; 0: whichever is free."""
 
-    def __init__(self, played: Scene) -> None:
+    def __init__(self, played: Scene, port: int = 0) -> None:
         self.scene = played
         config = uvicorn.Config(
-            played.world.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"
+            played.world.app, host="127.0.0.1", port=port, log_level="error", lifespan="off"
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)

@@ -8,6 +8,7 @@ from app.central.reports.ports import Remark, SignatureView
 from dashboards import wording
 from dashboards.charts.spec import State
 from dashboards.pages.report_views import ReportPage, ReportsView
+from dashboards.pages.requests import TO_FLEET
 from dashboards.pages.views import (
     AssessmentForm,
     ChangeRow,
@@ -236,7 +237,11 @@ PAGES: dict[str, tuple[str, object]] = {
             notice="DR-0001 was rebuilt.",
         ),
     ),
+    "sign_in-provider": (
+        "sign_in.html",
+        SignInView("/", "Example SSO", "/sign-in/provider?then=%2F", is_password_rare=True),
+    ),
     "sign_in": ("sign_in.html", SignInView("/signals/S-0147", error=wording.SIGN_IN_FAILED)),
-    "problem": ("problem.html", ProblemView("Not found", "There is no such signal.")),
+    "problem": ("problem.html", ProblemView("Not found", "There is no such signal.", TO_FLEET)),
     **ADMIN_PAGES,
 }

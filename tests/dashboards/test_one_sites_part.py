@@ -23,6 +23,7 @@ from app.central.alerts.models import OutboxMail, Severity
 from app.central.alerts.reminders import escalate, send_digests
 from app.central.exports.tables import Name
 from app.central.intake import service as intake
+from app.central.openapi.doors import doors
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.scoped import part_of
 from app.central.surveillance.service import SignalView
@@ -41,7 +42,6 @@ from tests.dashboards.conftest import (
 )
 from tests.support.fleet import PASSWORD, FakeEdge, World
 from tests.support.postgres import Databases
-from tests.support.routes import doors
 
 CHANGE = FIRST + timedelta(REFERENCE_DAYS + 3)
 MINE = "Q2"

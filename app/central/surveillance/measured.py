@@ -30,7 +30,7 @@ from monitors.performance import (
 from monitors.prevalence import Classes
 from monitors.proportions import Interval, wilson
 from monitors.schema import FloatArray, IntArray, Schema
-from monitors.summaries import score_counts
+from monitors.summaries import merge_score_bins, score_counts
 
 LEAST_READS = 100  # below it a figure says more about chance than about the device
 AUDITED = "random_audit"  # the only source that is a sample of all cases
@@ -145,10 +145,18 @@ def estimated(history: History, classes: Classes, days: Days, threshold: float) 
     """What the cleared calibration implies for these cases; empty where there are none."""
     try:
         at, _ = threshold_bins(history.schema, threshold)
-        found = cbpe(classes, scores_of(history, days), at)
+        scores = scores_of(history, days)
+        found = cbpe(classes, scores, at)
+        # The area has no threshold, and is of the bins of labels, like the cleared one.
+        area = cbpe(_merged(history.schema, classes), merged(history.schema, scores), 1).auc
     except MonitorError:
         return {}
-    return {name: Rate.of(getattr(found, name)) for name in ("sensitivity", "specificity", "ppv")}
+    rates = {name: Rate.of(getattr(found, name)) for name in ("sensitivity", "specificity", "ppv")}
+    return rates | {"auc": Rate.of(area)}
+
+
+def _merged(schema: Schema, classes: Classes) -> Classes:
+    return Classes(*(merged(schema, c) for c in (classes.negative, classes.positive)))
 
 
 def may_estimate(signals: Iterable[SignalView]) -> bool:
@@ -174,8 +182,7 @@ def cleared(schema: Schema, classes: Classes, threshold: float) -> dict[str, Rat
     if true + false and rest:
         found |= {"ppv": wilson(true, true + false), "npv": wilson(negative[:at].sum(), rest)}
     if min(positive.sum(), negative.sum()) >= 2:
-        coarse = Classes(*(merged(schema, c) for c in (negative, positive)))
-        found["auc"] = auc_interval(auc(coarse))
+        found["auc"] = auc_interval(auc(_merged(schema, classes)))
     return {name: Rate.of(value) for name, value in found.items()}
 
 
@@ -222,10 +229,7 @@ def reads_of(
 
 def merged(schema: Schema, counts: npt.NDArray[Any]) -> FloatArray:
     """Score-bin counts (..., B) in the coarser bins of labels, (..., G)."""
-    out = np.zeros((*counts.shape[:-1], schema.merged_label_bins))
-    for i, place in enumerate(schema.label_bins):
-        out[..., place] += counts[..., i]
-    return out
+    return merge_score_bins(schema, np.asarray(counts, dtype=np.float64))
 
 
 def threshold_bins(schema: Schema, threshold: float) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from dashboards.pages.views import Link
 
 ENROLMENT = "/admin/enrolment"
 ACCOUNTS = "/admin/accounts"
+OWN = "/account"
 RECIPIENTS = "/admin/recipients"
 
 
