@@ -459,16 +459,19 @@ def recount(by: By = "console", config: Config = None) -> None:
 
     Pages read sums that intake keeps. The windows stay as they are; an edge whose sums differed is
     named, here and in the audit trail. Needed after an upgrade during which the version before
-    went on taking in windows.
+    went on taking in windows. What evaluations keep of each day is forgotten: the next one puts
+    it together anew from the signed windows.
     """
     from app.central.database import session_factory
     from app.central.fleet import repository as fleet_repository
     from app.central.fleet import service as fleet
     from app.central.intake import counting
+    from app.central.surveillance import kept_days
 
     with database(settings_of(config)) as engine:
         sessions = session_factory(engine)
-        with sessions() as session:
+        with sessions.begin() as session:
+            kept_days.forget(session)
             ids = [e.id for e in fleet_repository.edges(session)]
         windows, differed = 0, []
         for edge_id in ids:  # a transaction each: only one edge waits at a time

@@ -20,7 +20,8 @@ from app.central.references.models import ReferenceState
 from app.central.references.service import ReferenceView
 from app.central.surveillance import measured as figures
 from app.central.surveillance import service as surveillance
-from app.central.surveillance.history import Arrived, arrived_windows, history_of
+from app.central.surveillance.arrivals import Arrived
+from app.central.surveillance.history import arrived_windows, history_of
 from app.central.surveillance.measured import Days, Rate, classes_of
 from app.central.surveillance.performance import PerformanceView
 from app.central.surveillance.performance import performance as measured_performance

@@ -149,12 +149,10 @@ def take_in_window(
     request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
 ) -> Response:
     """Take in one window. Stored, duplicate and quarantined all get a signed receipt."""
-    taken = service.take_in(session, edge, content, now=now)
-    if isinstance(taken, AppError):
-        return refusal(taken)  # answered, not raised: what was kept aside is committed
-    return _receipt(
-        service.receipt(session, edge, request.app.state.key, now=now, windows=(taken,))
-    )
+    answer = service.acknowledge(session, edge, content, request.app.state.key, now=now)
+    if isinstance(answer, AppError):
+        return refusal(answer)  # answered, not raised: what was kept aside is committed
+    return _receipt(answer)
 
 
 @edge_router.post(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timedelta
 from threading import Lock
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from app.central.events import service as events
@@ -17,29 +16,15 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
 from app.central.intake.arrival import arrival_day, evaluation_instant
+from app.central.surveillance import kept_days
+from app.central.surveillance.arrivals import Arrived, gather
+from app.central.surveillance.joining import join
 from app.contracts.signing import sha256
-from app.contracts.window import Table, Window, decode
-from monitors.observations import (
-    CaseRows,
-    History,
-    LabelRows,
-    MomentRows,
-    Noise,
-    SentinelRows,
-    Stratum,
-)
-from monitors.schema import IntArray, Schema
+from app.contracts.window import Window, decode
+from monitors.observations import History
+from monitors.schema import Schema
 
 CACHED_WINDOWS = 60_000  # about 6 KiB each; what is beyond is decoded anew for each evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A decoded window, where it came from and the day of the first evaluation that sees it."""
-
-    site: str
-    day: int
-    window: Window
 
 
 class DecodedWindows:
@@ -77,10 +62,10 @@ DECODED = DecodedWindows()
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A history, the digests of the windows it consists of, and a digest of it all."""
+    """A history, how many windows it consists of, and a digest of it all."""
 
     history: History
-    windows: tuple[str, ...]
+    windows: int
     digest: str
 
 
@@ -91,23 +76,18 @@ def assemble(
 
     Planned events and stages count if people knew of them by then, or by `known_by` (inclusive).
     """
-    index = intake_repository.window_index(
-        session, lock_digest, arrived_before=evaluation_instant(upto)
-    )
-    arrived = _decoded(session, lock_digest, index)
+    parts = kept_days.parts(session, lock_digest, upto=upto)
     by = evaluation_instant(upto)
     if known_by is not None:
         by = max(by, known_by + timedelta(microseconds=1))
     planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=_arrived)
-    history = history_of(fleet.layout_of(session, lock_digest), arrived)
-    named: list[object] = [[k.digest, k.site_id, _arrived(k.received_at)] for k in index]
-    named += [[*astuple(event)] for event in planned]
-    named += [[*astuple(stage)] for stage in stages]
+    joined = join(fleet.layout_of(session, lock_digest), parts)
+    told = [json.dumps(astuple(one), separators=(",", ":")) for one in planned]
+    told += [json.dumps(astuple(one), separators=(",", ":")) for one in stages]
     return Assembled(
-        replace(history, events=planned, stages=stages),
-        tuple(k.digest for k in index),
-        # Canonical JSON of ASCII texts and whole numbers, at the speed of C.
-        sha256(json.dumps(named, separators=(",", ":")).encode()),
+        replace(joined.history, events=planned, stages=stages),
+        len(joined.lines),
+        sha256(f"[{','.join([*joined.lines, *told])}]".encode()),
     )
 
 
@@ -154,107 +134,4 @@ def _decoded(
 
 def history_of(schema: Schema, arrived: Sequence[Arrived]) -> History:
     """The history of these windows."""
-    strata: dict[Stratum, int] = {}
-    cases = [_spanned(a, "strata", strata) for a in arrived]
-    moments = [_spanned(a, "moments", strata) for a in arrived]
-    return History(
-        schema=schema,
-        strata=tuple(strata),
-        cases=CaseRows(*_stacked(cases, schema.width(schema.columns)), _noise(schema, arrived)),
-        moments=MomentRows(*_stacked(moments, schema.width(schema.moment_columns))),
-        labels=_labels(schema, arrived),
-        sentinels=_sentinels(schema, arrived),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Spanned:
-    rows: IntArray
-    start: list[int]
-    end: list[int]
-    arrival: list[int]
-    stratum: list[int]
-
-
-def _spanned(arrived: Arrived, name: str, strata: dict[Stratum, int]) -> _Spanned | None:
-    table = arrived.window.tables.get(name)
-    if table is None or not table.keys:
-        return None
-    return _Spanned(
-        table.values,
-        [_ordinal(key[0]) for key in table.keys],
-        [_ordinal(key[1]) for key in table.keys],
-        [arrived.day] * len(table.keys),
-        [strata.setdefault(Stratum(arrived.site, *key[2:]), len(strata)) for key in table.keys],
-    )
-
-
-def _stacked(
-    parts: Iterable[_Spanned | None], width: int
-) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
-    present = [p for p in parts if p is not None]
-    rows = np.concatenate([np.zeros((0, width), dtype=np.int64), *(p.rows for p in present)])
-    columns = ([v for p in present for v in getattr(p, name)] for name in _Spanned.__slots__[1:])
-    start, end, arrival, stratum = (np.array(c, dtype=np.int64) for c in columns)
-    return rows, start, end, arrival, stratum
-
-
-def _noise(schema: Schema, arrived: Sequence[Arrived]) -> Noise | None:
-    """Of the rows of all `strata` tables in this order; None where no window declares any."""
-    known = {bytes(8 * schema.width(schema.columns)): 0}
-    level: list[int] = []
-    for one in arrived:
-        strata, noise = (one.window.tables.get(name) for name in ("strata", "noise"))
-        rows = len(strata.keys) if strata is not None else 0
-        scale = next(iter(known)) if noise is None else noise.values[0].tobytes()
-        level += [known.setdefault(scale, len(known))] * rows
-    if not any(level):
-        return None
-    scales = [np.frombuffer(scale, dtype=np.int64).astype(np.float64) for scale in known]
-    return Noise(np.stack(scales) ** 2, np.array(level, dtype=np.int64))
-
-
-def _labels(schema: Schema, arrived: Sequence[Arrived]) -> LabelRows:
-    lines = list(_lines(arrived, "labels"))
-    return LabelRows(
-        rows=_rows([line.row for line in lines], schema.width(schema.label_columns)),
-        week=np.array([_ordinal(line.key[0]) for line in lines], dtype=np.int64),
-        arrival=np.array([line.day for line in lines], dtype=np.int64),
-        site=tuple(line.site for line in lines),
-        source=tuple(line.key[1] for line in lines),
-        reader_group=tuple(line.key[2] for line in lines),
-    )
-
-
-def _sentinels(schema: Schema, arrived: Sequence[Arrived]) -> SentinelRows:
-    lines = list(_lines(arrived, "sentinel"))
-    return SentinelRows(
-        rows=_rows([line.row for line in lines], schema.width(schema.sentinel_columns)),
-        day=np.array([_ordinal(line.key[0]) for line in lines], dtype=np.int64),
-        arrival=np.array([line.day for line in lines], dtype=np.int64),
-        site=tuple(line.site for line in lines),
-        reader_group=tuple(line.key[1] for line in lines),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    site: str
-    day: int
-    key: tuple[str, ...]
-    row: IntArray
-
-
-def _lines(arrived: Sequence[Arrived], name: str) -> Iterator[_Line]:
-    for one in arrived:
-        table = one.window.tables.get(name, Table((), np.zeros((0, 1), dtype=np.int64)))
-        for key, row in zip(table.keys, table.values, strict=True):
-            yield _Line(one.site, one.day, key, row)
-
-
-def _rows(rows: list[IntArray], width: int) -> IntArray:
-    return np.stack(rows) if rows else np.zeros((0, width), dtype=np.int64)
-
-
-def _ordinal(text: str) -> int:
-    return date.fromisoformat(text).toordinal()
+    return join(schema, [gather(arrived)]).history

@@ -95,6 +95,23 @@ class Evaluation(Base):
     evaluated_at: Mapped[datetime] = mapped_column(comment="When")
 
 
+class KeptDay(Base):
+    """What arrived on a day, as the engine looks at it. Nothing that `stored_window` does not say:
+    it may be emptied at any time."""
+
+    __tablename__ = "kept_day"
+
+    lock_digest: Mapped[str] = mapped_column(primary_key=True, comment="Device version")
+    day: Mapped[date] = mapped_column(
+        primary_key=True, comment="Day of the first evaluation that sees the windows"
+    )
+    windows: Mapped[int] = mapped_column(BigInteger, comment="How many windows it holds")
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of the content")
+    content: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="Their rows, packed (app/central/surveillance/arrivals.py)"
+    )
+
+
 class Signal(Base):
     """Something that may have changed; raised once, its history grows."""
 

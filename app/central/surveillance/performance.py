@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.central.references.cohort import cohort_of
-from app.central.surveillance.history import Arrived
+from app.central.surveillance.arrivals import Arrived
 from app.central.surveillance.measured import (
     Days,
     Measured,

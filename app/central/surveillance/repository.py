@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, delete, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
     AlarmTest,
     Decision,
     Evaluation,
+    KeptDay,
     Signal,
     SignalState,
     SurveillancePlan,
 )
 
 EVALUATION_LOCK = 9_012_026  # any number, the same in every process
+KEPT_LOCK = 10_012_026
 
 
 def newest_plan(
@@ -44,6 +47,38 @@ def lock_evaluations(session: Session, lock_digest: str) -> None:
         text("SELECT pg_advisory_xact_lock(:n, hashtext(:digest))"),
         {"n": EVALUATION_LOCK, "digest": lock_digest},
     )
+
+
+Kept = Row[date, int, str, bytes]
+
+
+def kept_days(session: Session, lock_digest: str, *, upto: date) -> Iterator[Kept]:
+    """Day, windows, digest and content of what is kept up to `upto`, one after the other."""
+    query = select(KeptDay.day, KeptDay.windows, KeptDay.digest, KeptDay.content).where(
+        KeptDay.lock_digest == lock_digest, KeptDay.day <= upto
+    )
+    yield from session.execute(query.execution_options(yield_per=1))
+
+
+def may_keep_days(session: Session, lock_digest: str) -> bool:
+    """Whether nobody else is keeping days of this version; if so, ours to the transaction's end.
+
+    Nobody waits: who may not, puts together what they need and keeps nothing.
+    """
+    query = text("SELECT pg_try_advisory_xact_lock(:n, hashtext(:digest))")
+    return bool(session.scalar(query, {"n": KEPT_LOCK, "digest": lock_digest}))
+
+
+def keep_day(session: Session, day: KeptDay) -> None:
+    """Keep a day, in place of what was kept of it."""
+    values = {c.key: getattr(day, c.key) for c in KeptDay.__mapper__.column_attrs}
+    made = insert(KeptDay).values(values)
+    session.execute(made.on_conflict_do_update(index_elements=["lock_digest", "day"], set_=values))
+
+
+def forget_days(session: Session) -> None:
+    """Keep nothing of any day."""
+    session.execute(delete(KeptDay))
 
 
 def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:

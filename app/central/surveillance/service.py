@@ -160,7 +160,7 @@ def evaluate(
         return known
     frozen = references.statistics_of(reference)
     result = run_engine(in_force.plan, frozen, arrived.history, upto.toordinal())
-    seen = Seen(lock_digest, input_digest, reference.id, in_force, upto, len(arrived.windows))
+    seen = Seen(lock_digest, input_digest, reference.id, in_force, upto, arrived.windows)
     return keep(session, seen, result, announce=announce, now=now)
 
 

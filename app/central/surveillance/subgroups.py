@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.central.surveillance.history import Arrived
+from app.central.surveillance.arrivals import Arrived
 from app.central.surveillance.measured import Days, Rate
 from monitors.observations import History
 from monitors.proportions import wilson

@@ -491,6 +491,7 @@ def test_a_window_from_the_future_goes_to_quarantine(world: World) -> None:
 
 def test_an_unknown_schema_or_device_version_goes_to_quarantine(world: World) -> None:
     edge = world.an_edge()
+    edge.send(edge.window())
 
     by_schema = edge.send(edge.window(schema_digest="cd" * 32))
     by_lock = edge.send(edge.window(lock_digest="cd" * 32))
