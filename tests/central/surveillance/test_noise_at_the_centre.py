@@ -22,13 +22,17 @@ from app.central.recalibration.plans import default_document
 from app.central.references import checks
 from app.central.references.cohort import cohort_of
 from app.central.surveillance import evidence
+from app.central.surveillance.arrivals import Arrived, gather, pack, unpack
 from app.central.surveillance.history import assemble
+from app.central.surveillance.joining import join
 from app.central.surveillance.measured import Days, classes_of, scores_of
 from app.contracts.disclosure import DEFAULT
+from app.contracts.noise import mechanism
+from app.contracts.window import encode
 from app.device.result import CaseResult
 from app.edge.cases import version_of
 from app.edge.journal import Journal
-from app.edge.noise import spent
+from app.edge.noise import noise_tables, spent
 from app.edge.sealing import Closing
 from app.edge.windows import close_due
 from dashboards.evidence import Scope, counts_between, flagged_series, series_of
@@ -36,6 +40,7 @@ from monitors.observations import History
 from monitors.schema import TALLIES
 from monitors.summaries import tallies
 from tests.central.surveillance.conftest import MONITORED_FROM, Watched
+from tests.contracts.examples import KEY, a_header, a_schema, some_tables
 from tests.edge.builders import a_result, at, put_results
 
 EPSILON = 8.0
@@ -179,3 +184,22 @@ def _says_what_it_cannot(watched: Watched, upto: date) -> None:
     plan = default_document(watched.world.manifest)
     with watched.world.sessions() as session, pytest.raises(Unusable, match="under noise"):
         read_drift(session, signal, plan, classes_of(cohort), upto)
+
+
+def test_a_kept_day_holds_the_noise_that_its_windows_declare() -> None:
+    schema, scales = a_schema(), mechanism(a_schema(), EPSILON).scales
+    windows = []
+    for sequence, epsilon in ((1, None), (2, EPSILON)):
+        tables = some_tables()
+        if epsilon is not None:
+            tables |= noise_tables(schema, tables["strata"], epsilon)
+        windows.append(Arrived("H01", 740_000, encode(a_header(sequence=sequence), tables, KEY)))
+
+    kept = unpack(pack(gather(windows)))
+
+    for parts in ([kept], [gather(windows[1:]), gather(windows[:1])]):
+        cases = join(schema, parts).history.cases
+        assert cases.is_noisy.tolist() == [False, True]
+        every = slice(0, scales.size)
+        assert np.sqrt(cases.variance(every)).tolist() == [[0.0] * scales.size, scales.tolist()]
+    assert join(schema, [gather(windows[:1])]).history.cases.noise is None
