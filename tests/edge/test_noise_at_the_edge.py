@@ -226,7 +226,7 @@ def test_a_running_agent_that_is_killed_never_says_another_noise(edge: RunningEd
     assert set(send(edge.port, *chests)) == {0x0000}
     edge.settled(len(chests))
     edge.centre.faults = ["503"] * 10_000
-    edge.at(START + timedelta(days=3))
+    edge.at(START + timedelta(days=2))
     edge.until(lambda s: s.get("noise", {}).get("cases", 0) > 0)
     closed = _kept(edge)
     edge.kill()
