@@ -264,6 +264,8 @@ RUN_STATES = {
     "failed": "The evaluation asked for or due at {} failed and was given up.",
 }
 NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
+NOISE = " An edge adds noise to what it sends; the limits allow for it."
+UNDER_NOISE = "not assessable under noise"
 EVENT_VERDICTS = {
     "": "waits for the quality role, after its last day",
     "new_stage": "new stage",

@@ -72,6 +72,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "reasons": ("outcome", "reason"),  # one column: cases or objects so far
     "strata": _STRATUM,  # Schema.columns
     "moments": _STRATUM,  # Schema.moment_columns
+    "noise": ("table",),  # row "strata": the scale of the noise on each column, 0 for none
     "subgroups": ("margin", "level"),  # Schema.margin_columns
     "labels": ("week", "source", "reader_group", "policy"),  # Schema.label_columns
     "sentinel": ("date", "reader_group"),  # Schema.sentinel_columns; reader_group "" = re-scoring

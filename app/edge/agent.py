@@ -360,6 +360,7 @@ class Agent:
             deviation=self._lock.deviation,
             clock_state="unknown" if offset is None else _CLOCK_STATES[near],
             clock_offset=offset or timedelta(),
+            noise_epsilon=self._settings.noise_epsilon,
         )
 
     def _manifest(self) -> Manifest | None:

@@ -177,7 +177,7 @@ def versions(db: sqlite3.Connection) -> Iterator[tuple[int, Manifest]]:
 _OTHER_ENDS = ("quality_rejected", "abstained", "outside_limits", "failed")
 _LABELS_HELD = (
     "SELECT count(*) FROM labels JOIN cases USING (key)"
-    " WHERE window IS NULL AND state IN ('analysed', 'flagged')"
+    " WHERE (window IS NULL OR window = 0) AND state IN ('analysed', 'flagged')"
 )
 
 

@@ -61,12 +61,15 @@ def run(config: Config = _DEFAULT) -> None:
 def check(config: Config = _DEFAULT) -> None:
     """Try everything the agent will need, without starting it. Exit code 1 if something fails."""
     from app.edge.checks import checks
+    from app.edge.noise import promise
     from app.edge.settings import load
 
-    failed = 0
-    for name, trouble in checks(load(config)):
+    settings, failed = load(config), 0
+    for name, trouble in checks(settings):
         failed += bool(trouble)
         typer.echo(f"{'FAILED' if trouble else 'ok':8}{name}{': ' + trouble if trouble else ''}")
+    if settings.noise_epsilon is not None:
+        typer.echo(f"noise   {promise(settings.noise_epsilon)}")
     if failed:
         raise typer.Exit(1)
 

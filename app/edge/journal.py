@@ -111,6 +111,11 @@ CREATE TABLE IF NOT EXISTS operating_points (
 ) WITHOUT ROWID;
 -- objects that were refused for good, so that no archive is asked for them again
 CREATE TABLE IF NOT EXISTS refusals (key BLOB PRIMARY KEY) WITHOUT ROWID;
+-- what the noise of each window promises: how many cases are in it, and the loss of each
+CREATE TABLE IF NOT EXISTS noise_ledger (
+  epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, cases INTEGER NOT NULL, rho REAL NOT NULL,
+  PRIMARY KEY (epoch, sequence)
+) WITHOUT ROWID;
 """
 
 

@@ -113,7 +113,7 @@ def _totals(history: History, signals: tuple[SignalView, ...], period: Period) -
         end=end,
         sites=len({history.strata[i].site for i in np.unique(cases.stratum[inside])}),
         analysed=int(tally["analysed"].sum()),
-        flagged=int(tally["flagged"].sum()),
+        flagged=max(int(tally["flagged"].sum()), 0),  # an edge's noise may leave it below
         signals=sum(start <= s.signal.date < end for s in signals),
     )
 

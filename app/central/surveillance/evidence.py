@@ -24,7 +24,7 @@ from app.central.surveillance.history import history_at
 from app.central.surveillance.results import BLOCKS, TraceView
 from app.central.surveillance.service import SignalView
 from monitors.observations import History, Stratum
-from monitors.schema import IntArray, Schema
+from monitors.schema import TALLIES, FloatArray, IntArray, Schema
 from monitors.summaries import (
     categorical_counts,
     numeric_counts,
@@ -36,6 +36,7 @@ from monitors.summaries import (
 BoolArray = npt.NDArray[np.bool_]
 WEEK = 7
 RECENT_DAYS = 28
+FLAGGED = slice(TALLIES.index("flagged"), TALLIES.index("flagged") + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,10 @@ def site_series(
 
 
 def comparisons(history: History, before: BoolArray, after: BoolArray) -> tuple[Comparison, ...]:
-    """Every characteristic: cases of the windows `before` against those `after` (masks)."""
+    """Every characteristic: cases of the windows `before` against those `after` (masks).
+
+    Counts are as they are shown: one that noise leaves below 0 is about 0.
+    """
     schema = history.schema
     rows = np.stack([history.cases.rows[m].sum(axis=0) for m in (before, after)])
     return (*_numeric(schema, rows), *_scores(schema, rows), *_categorical(schema, rows))
@@ -322,15 +326,18 @@ def weekly_series(history: History, mine: BoolArray, before: BoolArray) -> tuple
     for i, f in enumerate(schema.numeric):
         points = _points(days, n[1:, i], mean[1:, i], sd[1:, i])
         made.append(WeeklySeries(f.name, f.unit, float(mean[0, i]), float(sd[0, i]), points))
-    return (_flag_rate(schema, rows, days), *made)
+    flags = cases.variance(FLAGGED)[:, 0]
+    noise = np.array([flags[before].sum(), *(flags[mine & (week == w)].sum() for w in weeks)])
+    return (_flag_rate(schema, rows, noise, days), *made)
 
 
-def _flag_rate(schema: Schema, rows: IntArray, days: list[date]) -> WeeklySeries:
+def _flag_rate(schema: Schema, rows: IntArray, noise: FloatArray, days: list[date]) -> WeeklySeries:
+    """`noise` is the variance that edges' noise gives the flagged count of each row."""
     tally = tallies(schema, rows)
     n = tally["analysed"]
-    with np.errstate(invalid="ignore"):
-        rate = tally["flagged"] / n
-    sd = np.sqrt(np.maximum(rate * (1 - rate), 0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = np.clip(tally["flagged"] / n, 0.0, 1.0)
+        sd = np.sqrt(rate * (1 - rate) + noise / n)  # of one case: a mean's is less by root n
     points = _points(days, n[1:], rate[1:], sd[1:])
     return WeeklySeries("flag_rate", "1", float(rate[0]), float(sd[0]), points)
 
@@ -372,8 +379,8 @@ def _scores(schema: Schema, rows: IntArray) -> list[Comparison]:
             unit="probability",
             edges=tuple(s.edges.tolist()),
             levels=(),
-            reference=tuple(counts[0, i, :-1].tolist()),
-            current=tuple(counts[1, i, :-1].tolist()),
+            reference=tuple(np.maximum(counts[0, i, :-1], 0).tolist()),
+            current=tuple(np.maximum(counts[1, i, :-1], 0).tolist()),
             outside=(0, 0),
             missing=_pair(counts[:, i, -1]),
         )

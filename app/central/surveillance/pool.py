@@ -31,6 +31,7 @@ from monitors.observations import (
     History,
     LabelRows,
     MomentRows,
+    Noise,
     SentinelRows,
     Stratum,
 )
@@ -76,7 +77,9 @@ class Pool:
         return History(
             schema=self.schema,
             strata=(EVERYWHERE,),
-            cases=_cases(self._source.lines(Kind.CASES), self.schema),
+            cases=_cases(
+                self.schema, self._source.lines(Kind.CASES), self._source.lines(Kind.NOISY)
+            ),
             moments=_no_moments(self.schema),
             labels=_labels(self._source.lines(Kind.LABELS), self.schema),
             sentinels=_no_sentinels(self.schema),
@@ -88,7 +91,7 @@ class Pool:
         seen, read = (np.flatnonzero(x.arrival <= upto.toordinal()) for x in (cases, labels))
         return replace(
             self.history,
-            cases=CaseRows(*(part[seen] for part in _columns(cases))),
+            cases=cases.select(seen),
             labels=LabelRows(
                 labels.rows[read],
                 labels.week[read],
@@ -114,9 +117,9 @@ class Pool:
         return self._source.received(*_span(days))
 
     def counts(self, days: Days) -> Counts:
-        """Cases and audited reads of all sites."""
+        """Cases and audited reads of all sites; of edges without noise, which alone send reads."""
         cases = self.history.cases
-        row = cases.rows[days.holds(cases.start)].sum(axis=0)
+        row = cases.rows[days.holds(cases.start) & ~cases.is_noisy].sum(axis=0)
         return Counts(score_counts(self.schema, row)[0, :-1], *self.reads(days))
 
     def reads(self, days: Days, group: str = "") -> tuple[IntArray, IntArray]:
@@ -221,10 +224,26 @@ def _rows(table: Table, width: int) -> IntArray:
     return table.values if table.keys else np.zeros((0, width), dtype=np.int64)
 
 
-def _cases(table: Table, schema: Schema) -> CaseRows:
-    rows = _rows(table, schema.width(schema.columns))
-    start, end, arrival = (_ordinals(table, at) for at in range(3))
-    return CaseRows(rows, start, end, arrival, np.zeros(len(table.keys), dtype=np.int64))
+def _cases(schema: Schema, exact: Table, noisy: Table) -> CaseRows:
+    """Rows without noise, then those with it, which stand before their variance."""
+    width = schema.width(schema.columns)
+    with_noise = _rows(noisy, 2 * width)
+    keys = (*exact.keys, *noisy.keys)
+    start, end, arrival = (
+        np.array([_ordinal(key[at]) for key in keys], dtype=np.int64) for at in range(3)
+    )
+    rows = np.concatenate([_rows(exact, width), with_noise[:, :width]])
+    nowhere = np.zeros(len(keys), dtype=np.int64)
+    noise = _noise(len(exact.keys), with_noise[:, width:]) if noisy.keys else None
+    return CaseRows(rows, start, end, arrival, nowhere, noise)
+
+
+def _noise(exact: int, variance: IntArray) -> Noise:
+    none, level = np.zeros((1, variance.shape[1])), np.arange(1, len(variance) + 1)
+    return Noise(
+        np.concatenate([none, variance.astype(np.float64)]),
+        np.concatenate([np.zeros(exact, dtype=np.int64), level]),
+    )
 
 
 def _labels(table: Table, schema: Schema) -> LabelRows:
@@ -236,10 +255,6 @@ def _labels(table: Table, schema: Schema) -> LabelRows:
         source=tuple(key[2] for key in table.keys),
         reader_group=tuple(key[3] for key in table.keys),
     )
-
-
-def _columns(cases: CaseRows) -> tuple[IntArray, ...]:
-    return cases.rows, cases.start, cases.end, cases.arrival, cases.stratum
 
 
 def _no_moments(schema: Schema) -> MomentRows:

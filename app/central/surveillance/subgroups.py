@@ -109,8 +109,8 @@ def _counts(schema: Schema, row: IntArray) -> _Counts:
 
 
 def _tallied(row: IntArray) -> _Counts:
-    """A scanner model: reads are not told apart by it."""
-    return _Counts(int(row[ANALYSED]), int(row[FLAGGED]), None, 0)
+    """A scanner model: reads are not told apart by it. What noise leaves below 0 is about 0."""
+    return _Counts(int(row[ANALYSED]), max(int(row[FLAGGED]), 0), None, 0)
 
 
 def _coverage(pool: Pool, margin: str, sent: Mapping[tuple[str, str], _Counts]) -> Coverage:

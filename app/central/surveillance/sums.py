@@ -21,6 +21,7 @@ import zstandard
 from app.central.surveillance.arrivals import Arrived
 from app.contracts.window import Table
 from monitors.schema import IntArray, Schema
+from monitors.summaries import first_stage
 
 AUDITED = "random_audit"  # the only source that is a sample of all cases
 NOTHING = -1  # a deviation that nobody has reported
@@ -32,8 +33,9 @@ Dated = tuple["Kind", date]
 class Kind(StrEnum):
     """What is summed, with its keys. Days are of acquisition unless another is named."""
 
-    CASES = "cases"  # start, end, arrival: whole rows of all sites
-    SITES = "sites"  # site: tallies, and scores of the first stage
+    CASES = "cases"  # start, end, arrival: whole rows of all sites, without noise
+    NOISY = "noisy"  # the same of edges that add noise; then its variance, which adds up too
+    SITES = "sites"  # site: tallies, and scores of the first stage, without noise
     MODELS = "models"  # start, manufacturer, model: tallies
     LABELS = "labels"  # labelling week, arrival, source, reader group: whole rows
     READS = "reads"  # site: whole rows of audited reads, by labelling week
@@ -257,13 +259,18 @@ def _facts(schema: Schema, one: Arrived) -> Iterator[Fact]:
 
 def _of_strata(schema: Schema, one: Arrived) -> Iterator[Fact]:
     part, arrival = schema.columns, date.fromordinal(one.day).isoformat()
-    first = slice(part["score_counts"].start, part["score_counts"].start + schema.score_bins)
+    noise = one.window.tables.get("noise")
     for key, row in _rows(one, "strata"):
         start, end, _, manufacturer, model, *_ = key
         tallies = row[part["tallies"]]
-        yield Kind.CASES, _day(start), (start, end, arrival), row
-        yield Kind.SITES, _day(start), (one.site,), np.concatenate([tallies, row[first]])
         yield Kind.MODELS, _day(start), (start, manufacturer, model), tallies
+        if noise is not None:
+            both = np.concatenate([row, noise.values[0] ** 2])
+            yield Kind.NOISY, _day(start), (start, end, arrival), both
+            continue
+        scores = np.concatenate([tallies, row[first_stage(schema)]])
+        yield Kind.CASES, _day(start), (start, end, arrival), row
+        yield Kind.SITES, _day(start), (one.site,), scores
 
 
 def _of_labels(one: Arrived) -> Iterator[Fact]:
