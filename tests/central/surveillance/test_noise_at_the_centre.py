@@ -25,7 +25,8 @@ from app.central.surveillance import evidence
 from app.central.surveillance.arrivals import Arrived, gather, pack, unpack
 from app.central.surveillance.history import assemble
 from app.central.surveillance.joining import join
-from app.central.surveillance.measured import Days, classes_of, scores_of
+from app.central.surveillance.measured import Days, classes_of
+from app.central.surveillance.pool import Pool, pool_within
 from app.contracts.disclosure import DEFAULT
 from app.contracts.noise import mechanism
 from app.contracts.window import encode
@@ -173,10 +174,11 @@ def _says_what_it_cannot(watched: Watched, upto: date) -> None:
     assert (by_day.noises > 0).sum() == (cases.variance(column)[:, 0] > 0).sum()
     assert series_of(history, "noise", Scope(("H01",)), upto) is not None
     # What is measured with labels rests on cases without noise alone.
-    assert (
-        scores_of(history, Days(0, 10**6)).sum()
-        == tallies(history.schema, cases.rows[~cases.is_noisy])["analysed"].sum()
-    )
+    with watched.world.sessions() as session:
+        pool = pool_within(session, watched.world.lock_digest, upto=upto, scope=None)
+        measured = pool.counts(Days(0, 10**6)).scores.sum()
+    exact = tallies(history.schema, cases.rows[~cases.is_noisy])["analysed"].sum()
+    assert measured == exact > 0
     cohort = cohort_of(watched.world.manifest, watched.world.schema)
     found = checks.distances(history, 10**6, cohort)
     assert all(np.isfinite(list(found["H01"].values())))
@@ -203,3 +205,27 @@ def test_a_kept_day_holds_the_noise_that_its_windows_declare() -> None:
         every = slice(0, scales.size)
         assert np.sqrt(cases.variance(every)).tolist() == [[0.0] * scales.size, scales.tolist()]
     assert join(schema, [gather(windows[:1])]).history.cases.noise is None
+
+
+def test_sums_keep_rows_with_noise_apart_and_add_up_their_variance() -> None:
+    schema, scales = a_schema(), mechanism(a_schema(), EPSILON).scales
+    windows = []
+    for sequence, epsilon in ((1, None), (2, EPSILON), (3, EPSILON)):
+        tables = some_tables()
+        if epsilon is not None:
+            tables |= noise_tables(schema, tables["strata"], epsilon)
+        window = encode(a_header(sequence=sequence), tables, KEY)
+        windows.append(Arrived(f"H0{sequence}", 740_000, window))
+    every, days = slice(0, scales.size), Days(730_000, 750_000)
+
+    pool, exact = Pool.of(schema, windows), Pool.of(schema, windows[:1])
+    cases = pool.history.cases
+
+    total = sum(one.window.tables["strata"].values.sum(axis=0) for one in windows)
+    lines = 2 * len(windows[1].window.tables["strata"].keys)
+    assert np.array_equal(cases.rows.sum(axis=0), total)
+    assert np.array_equal(cases.variance(every).sum(axis=0), lines * scales.astype(float) ** 2)
+    assert np.array_equal(pool.counts(days).scores, exact.counts(days).scores)
+    assert exact.counts(days).scores.any()
+    assert pool.arrived_by(date.fromordinal(740_000)).cases.is_noisy.any()
+    assert pool.sites == ("H01", "H02", "H03")
