@@ -140,6 +140,7 @@ def binned_cbpe(scores: FloatArray, bins: int = 64) -> dict[str, float]:
         "recall": float(found.sensitivity.value),
         "specificity": float(found.specificity.value),
         "precision": float(found.ppv.value),
+        "roc_auc": float(found.auc.value),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from app.central.accounts.models import Account, Role
+from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, Recipient, Severity
+from app.central.example.store import LoadState, Standing
 from app.central.fleet.models import EdgeAction, EdgeState
 from dashboards.wording import count, instant, listed, sentence_case
 
@@ -61,9 +62,9 @@ PASSWORD_NOT_YOURS = "Present password: it is not yours."  # noqa: S105
 PASSWORDS_DIFFER = "New password: it was not typed twice alike."
 PASSWORD_CHANGED = "Your password is changed. Every other session of yours has ended."  # noqa: S105
 CODES = {
-    "none": "Sign-in asks for your password alone.",
+    "none": "A sign-in by password asks for it alone.",
     "begun": "A set-up is under way: type the first code that your authenticator shows.",
-    "set": "Sign-in asks for your password and a code of your authenticator.",
+    "set": "A sign-in by password asks for a code of your authenticator too.",
 }
 QR_TITLE = "QR code for an authenticator; the secret beside it says the same"
 CODE_NOT_RIGHT = (
@@ -78,7 +79,21 @@ NOTICES = {
     "codes": "One-time codes are set up: the next sign-in asks for one.",
     "codes-ended": "One-time codes are ended. Every other session of yours has ended.",
     "token": "The token is revoked.",
+    "session": "The session is ended.",
+    "sessions": "Every other session of yours has ended.",
 }
+OPENED_WITH = {
+    OpenedWith.PASSWORD: "password",
+    OpenedWith.PROVIDER: "identity provider",
+}
+SIGNS_NOTHING = (
+    "You have no password of your own yet, so you can sign nothing here: what the identity "
+    "provider says opens sessions and signs nothing. Choose one with the one-time password that "
+    "an administrator gives you."
+)
+BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")  # Edge and Opera call themselves Chrome
+BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera"}
+SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "CrOS", "Linux")
 DAYS = "Days: a whole number from 1 to {longest} expected."
 SEVERITIES = {
     Severity.INFO: "info and everything above",
@@ -102,6 +117,16 @@ LAST_ADMINISTRATOR = (
     "One active administrator is always left: the last one can neither be disabled nor get "
     "another role."
 )
+
+
+def browser(user_agent: str) -> str:
+    """What a browser calls itself, in short; else the first word of what it sent."""
+    name = next((b for b in BROWSERS if f"{b}/" in user_agent), "")
+    system = next((s for s in SYSTEMS if s in user_agent), "")
+    if not name:
+        return user_agent.partition(" ")[0][:40] or "not said"
+    name = BROWSER_NAMES.get(name, name)
+    return f"{name} on {system}" if system else name
 
 
 def accounts_sentences(active: int, disabled: int, administrators: int) -> tuple[str, ...]:
@@ -157,3 +182,66 @@ def enrolment_sentences(states: Sequence[EdgeState], codes: int) -> tuple[str, .
         edges = f"{sentence_case(count(len(states), 'edge'))}: {listed(parts, most=5)}."
     waiting = f"{sentence_case(count(codes, 'code'))} not redeemed yet." if codes else ""
     return (edges, waiting) if waiting else (edges,)
+
+
+EXAMPLE_SENTENCES = (
+    "Example data is a simulated device at three hospitals that do not exist: five weeks under "
+    "surveillance, with one change of a scanner planted.",
+    "Its windows are signed by real keys and taken in, evaluated and shown by this service as any "
+    "others, but they lie apart: no count, balance, report, mail or clock of this installation "
+    "sees them.",
+    "It can be read and not acted in. It can be removed at any time, completely; that it was here "
+    "stays in the audit trail.",
+)
+
+
+def example_standing(found: Standing) -> str:
+    """How far the example is."""
+    asked = f"asked for by {found.asked_by}" if found.asked_by else ""
+    match found.state:
+        case LoadState.ABSENT:
+            return "No example data is loaded."
+        case LoadState.WAITING:
+            return f"Waits for a worker, {asked}. You may leave this page."
+        case LoadState.LOADING:
+            share = f"step {found.done} of {found.total}, " if found.total else ""
+            return f"Being loaded, {asked}: {share}{found.what}. You may leave this page."
+        case LoadState.FAILED:
+            return f"Loading failed ({found.what}). Load it again, or remove what there is."
+        case LoadState.READY:
+            assert found.stands_at is not None
+            return f"Loaded, {asked}. It stands at {instant(found.stands_at)}."
+
+
+def service_sentences(worked_on: bool, late: int, undelivered: int) -> tuple[str, ...]:
+    """Whether the service does its work, and what is in the way."""
+    absent = "No worker is at work: nothing is evaluated or mailed."
+    worker = "A worker is at work." if worked_on else absent
+    overdue = f"{count(late, 'run')} overdue." if late else "No run is overdue."
+    lost = f"{sentence_case(count(undelivered, 'mail'))} reached nobody." if undelivered else ""
+    return tuple(s for s in (worker, sentence_case(overdue), lost) if s)
+
+
+def copied(at: datetime | None, now: datetime) -> str:
+    """When a copy was last made, with its age."""
+    if at is None:
+        return "none made with lockwatch central backup; others are not known here"
+    days = (now - at).days
+    return f"{instant(at)}, {count(days, 'day') + ' ago' if days else 'within the last day'}"
+
+
+def kept(life: timedelta | None) -> str:
+    """How long something is kept."""
+    if life is None:
+        return "for ever"
+    minutes = int(life.total_seconds() // 60)
+    return count(minutes // 60, "hour") if minutes % 60 == 0 else count(minutes, "minute")
+
+
+def bytes_of(size: int) -> str:
+    """A size in units that can be read: 1 MiB is 1,048,576 bytes."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while size >= 1024 ** (power + 1) and power < len(units) - 1:
+        power += 1
+    return f"{size / 1024**power:.{1 if power else 0}f} {units[power]}"

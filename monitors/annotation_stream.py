@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitors.detectors import log_sum, shift_evidence
+from monitors.detectors import advance, shift_evidence
 from monitors.errors import NotAssessable
 from monitors.label_stream import Group, likelihood_ratios, read_shift, slope_z
 from monitors.observations import LabelRows, SentinelRows
@@ -35,7 +35,7 @@ class AnnotationStreams:
         self.limit = limit * len(KINDS)  # of one kind alone
         self.columns = reference.schema.label_columns
         self.streams = tuple(s for s in reference.streams if s.block == "labels")
-        self.log_m = np.full((len(self.streams), len(KINDS), ODDS.size), -np.inf)
+        self.m = np.zeros((len(self.streams), len(KINDS), ODDS.size))
         self.last = np.full((len(self.streams), len(KINDS)), reference.until)
 
     def step(
@@ -50,9 +50,10 @@ class AnnotationStreams:
 
         score : each site's log e-values (2, 3) along the label-shift direction.
         """
+        of_site, rounds_of_site = _by_site(self.labels, tables), _by_site(self.sentinels, rounds)
         for s, stream in enumerate(self.streams):
-            mine = [i for i in tables if self._sees(stream, self.labels, int(i), excluded)]
-            read = [i for i in rounds if self._sees(stream, self.sentinels, int(i), excluded)]
+            mine = _seen(stream, self.labels, of_site, excluded)
+            read = _seen(stream, self.sentinels, rounds_of_site, excluded)
             tables_of_sites = self._tables(stream, mine)
             label = self._label_evidence(tables_of_sites)
             reads = self._read_evidence(stream, read)
@@ -67,21 +68,12 @@ class AnnotationStreams:
         """Begin again for the streams of `sites`, and for the fleet's."""
         for s, stream in enumerate(self.streams):
             if not stream.site or stream.site in sites:
-                self.log_m[s] = -np.inf
+                self.m[s] = 0
                 self.last[s] = day
 
-    def statistics(self) -> dict[Stream, float]:
-        """log M of every label stream."""
-        cells = len(KINDS) * ODDS.size
-        mean = log_sum(self.log_m, axis=(1, 2)) - np.log(cells)
-        return {stream: float(m) for stream, m in zip(self.streams, mean, strict=True)}
-
-    def _sees(
-        self, stream: Stream, rows: LabelRows | SentinelRows, i: int, excluded: set[str]
-    ) -> bool:
-        if not stream.site:
-            return rows.site[i] not in excluded
-        return rows.site[i] == stream.site and stream.reader in ("", rows.reader_group[i])
+    def statistics(self) -> FloatArray:
+        """M of every label stream, in the order of `streams`."""
+        return np.asarray(self.m.mean(axis=(1, 2)))
 
     def _group(self, stream: Stream, site: str) -> Group:
         return (site, stream.reader if stream.site else "")
@@ -90,8 +82,7 @@ class AnnotationStreams:
         if evidence is None:
             return
         k = KINDS.index(kind)
-        days = max(day - int(self.last[s, k]), 1)
-        self.log_m[s, k] = np.logaddexp(self.log_m[s, k], np.log(days)) + evidence
+        self.m[s, k] = advance(self.m[s, k], max(day - int(self.last[s, k]), 1), evidence)
         self.last[s, k] = day
 
     def _tables(self, stream: Stream, mine: list[int]) -> list[_Table]:
@@ -142,6 +133,27 @@ class AnnotationStreams:
 
     def _is_read(self, i: int) -> bool:
         return bool(self.sentinels.reader_group[i])
+
+
+def _by_site(rows: LabelRows | SentinelRows, which: IntArray) -> dict[str, list[int]]:
+    """Places `which` of the rows, by site."""
+    found: dict[str, list[int]] = {}
+    for i in which.tolist():
+        found.setdefault(rows.site[i], []).append(i)
+    return found
+
+
+def _seen(
+    stream: Stream,
+    rows: LabelRows | SentinelRows,
+    by_site: dict[str, list[int]],
+    excluded: set[str],
+) -> list[int]:
+    """Places of the rows that a stream sees: its site's, or of all sites that are not excluded."""
+    if not stream.site:
+        return [i for site, mine in by_site.items() if site not in excluded for i in mine]
+    mine = by_site.get(stream.site, [])
+    return [i for i in mine if stream.reader in ("", rows.reader_group[i])]
 
 
 def _product(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:

@@ -23,11 +23,19 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.linalg import eigh
 from scipy.special import chdtrc, expit, logit
 
 from monitors.detectors import log_sum
 from monitors.label_stream import OVERDISPERSION
+from monitors.moved import (
+    SHIFT_SD,
+    SHIFTS,
+    Moved,
+    best_fit,
+    cause_densities,
+    prevalence_densities,
+    scanner_densities,
+)
 from monitors.schema import FloatArray, IntArray
 
 SINGLE = ("scanner", "prevalence", "population", "performance", "annotation")
@@ -44,12 +52,6 @@ LOG_PRIOR_HIDDEN = -1.0  # more: nothing ties what positives and readers do toge
 LOG_PRIOR_NONE = -1.0
 EVENT_LOG_ODDS = float(np.log(10))
 
-SPARSE_SD = 1.0  # prior spread of one characteristic's shift, standard deviations of a case
-DENSE_SD = 0.5  # of all characteristics together, per whitened coordinate
-FOLLOW_SD = 0.3  # of score and embedding
-DIRECTION_ERROR = 0.2  # relative error of the label-shift direction from one site to another
-SHIFTS = np.linspace(-2.5, 2.5, 51)  # log odds of prevalence
-SHIFT_SD = 1.0
 DILUTION = np.array([0.5, 0.75, 1.0])  # share of new labels that belong to images after the change
 INTERCEPTS = np.linspace(-3, 3, 61)  # log odds of a label given the score
 SLOPES = np.linspace(-0.8, 0.8, 9)
@@ -63,26 +65,7 @@ ACCEPTABLE = 1e-3  # p-value of what a set holds fixed, down to which it may be 
 STILL_ACCEPTABLE = 1e-4  # and down to which a name once given stays: it is asked at every look
 KEEPING = 0.6  # posterior at which a name once given is kept: names should not flicker
 LEAST_LABELS = 30
-UNKNOWN_DIRECTION = -20.0  # log evidence of prevalence where no label-shift direction is known
 DEFAULT_RATE = 0.15  # positive rate where no labels tell it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moved:
-    """Mean shift x (d,) of phi in standard deviations within a day, and its covariance (d, d).
-
-    within : (d, d) correlation within a day. acquisition : (a,) entries; the rest is score and
-    embedding. direction : (d,) of a label shift, or None, with the variance of its entries;
-    direction_from_labels says that its classes are labels, not the cohort's truth.
-    """
-
-    x: FloatArray
-    covariance: FloatArray
-    within: FloatArray
-    acquisition: IntArray
-    direction: FloatArray | None
-    direction_variance: float
-    direction_from_labels: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +185,7 @@ class _Parts:
     def __init__(self, moved: Moved | None, labels: Labels | None, reads: Reads | None) -> None:
         self.moved, self.labels, self.reads = moved, labels, reads
         self.rate = float(labels.rate.mean()) if labels is not None else DEFAULT_RATE
-        self.x = _shift_hypotheses(moved, self.rate)
+        self.x = cause_densities(moved, self.rate)
         self.grid = _label_grid(labels)
         self.read = _read_hypotheses(reads)
         self.kept = _kept_intercepts(labels, np.zeros(1))[0]
@@ -246,7 +229,7 @@ class _Parts:
         label = [
             prior[:, k] + np.interp(moved, INTERCEPTS, self.grid[:, k]) for k in range(SLOPES.size)
         ]
-        x = _prevalence_densities(self.moved, self.rate, 1.0)
+        x = prevalence_densities(self.moved, self.rate, 1.0)
         return float(log_sum(_shift_prior() + x + log_sum(np.array(label), axis=(0, 2))))
 
     def _kept_and_annotation(self) -> float:
@@ -262,7 +245,7 @@ class _Parts:
     def _scanner_and_prevalence(self) -> float:
         """One number moves the positive rate and what it moves along; a scanner all the rest."""
         label = log_sum(_kept_intercepts(self.labels, SHIFTS) + self.grid, axis=(1, 2))
-        x = _scanner_densities(self.moved, self.rate)
+        x = scanner_densities(self.moved, self.rate)
         return float(log_sum(_shift_prior() + x + label) + self.read["null"])
 
     def acceptable(self, causes: tuple[str, ...], level: float = ACCEPTABLE) -> bool:
@@ -291,7 +274,7 @@ class _Parts:
     def _x_fit(self, causes: tuple[str, ...]) -> float:
         if self.moved is None:
             return 1.0
-        mean, covariance = _best_fit(self.moved, self.rate, causes)
+        mean, covariance = best_fit(self.moved, self.rate, causes)
         apart = self.moved.x - mean
         return float(chdtrc(apart.size, apart @ np.linalg.solve(covariance, apart)))
 
@@ -311,77 +294,6 @@ class _Parts:
         return float(chdtrc(1, self.reads.shift**2 / self.reads.variance))
 
 
-def _log_normal(x: FloatArray, mean: FloatArray, covariance: FloatArray) -> FloatArray:
-    """Log density (R,) of x (d,), less a constant; mean (R, d) or (d,), covariance (R, d, d)."""
-    apart = np.broadcast_to(x - mean, (*covariance.shape[:-2], x.size))
-    _, log_det = np.linalg.slogdet(covariance)
-    solved = np.linalg.solve(covariance, apart[..., None])[..., 0]
-    return np.asarray(-0.5 * (log_det + (apart * solved).sum(axis=-1)))
-
-
-def _shift_hypotheses(moved: Moved | None, rate: float) -> dict[str, float]:
-    """Log marginal likelihood of the mean shifts under each image-side hypothesis."""
-    if moved is None:
-        return dict.fromkeys(("null", "scanner", "population", "performance"), 0.0)
-    nowhere = np.zeros((1, *moved.covariance.shape))
-    along, follow = _along(moved, rate), np.stack([nowhere[0], _follow(moved)])
-    acquisition = _acquisition(moved)
-    free = {
-        "null": nowhere,
-        "scanner": _combined(acquisition, follow),
-        "population": _combined(nowhere, follow[1:]) + along,
-        "performance": _combined(nowhere, np.stack([along, along + follow[1]])),
-    }
-    zero = np.zeros(moved.x.size)
-    result = {}
-    for name, prior in free.items():
-        density = _log_normal(moved.x, zero, moved.covariance + prior)
-        weight = _mixture(prior, acquisition, name)
-        result[name] = float(log_sum(density + np.log(weight)))
-    return result
-
-
-def _mixture(prior: FloatArray, acquisition: FloatArray, name: str) -> FloatArray:
-    """Half on one characteristic (each equally), half on all; evenly over whether score follows."""
-    if not name.startswith("scanner"):
-        return np.full(len(prior), 1 / len(prior))
-    kinds = len(acquisition)
-    weight = np.full(kinds, 0.5 / max(kinds - 1, 1))
-    weight[-1] = 0.5 if kinds > 1 else 1.0
-    return np.repeat(weight, 2) / 2
-
-
-def _combined(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Every sum of one of `first` and one of `second`."""
-    return np.asarray((first[:, None] + second[None]).reshape(-1, *first.shape[1:]))
-
-
-def _acquisition(moved: Moved) -> FloatArray:
-    """Prior covariances of a scanner's shift: one characteristic at a time, then all together."""
-    d, entries = moved.x.size, moved.acquisition
-    kinds = np.zeros((entries.size + 1, d, d))
-    kinds[np.arange(entries.size), entries, entries] = SPARSE_SD**2
-    inside = np.ix_(entries, entries)
-    kinds[-1][inside] = DENSE_SD**2 * moved.within[inside]
-    return kinds
-
-
-def _follow(moved: Moved) -> FloatArray:
-    rest = np.setdiff1d(np.arange(moved.x.size), moved.acquisition)
-    inside = np.ix_(rest, rest)
-    free = np.zeros_like(moved.covariance)
-    free[inside] = FOLLOW_SD**2 * moved.within[inside]
-    return free
-
-
-def _along(moved: Moved, rate: float) -> FloatArray:
-    """Prior covariance of a movement along the label-shift direction."""
-    if moved.direction is None:
-        return np.zeros_like(moved.covariance)
-    spread = SHIFT_SD * rate * (1 - rate)
-    return np.asarray(spread**2 * np.outer(moved.direction, moved.direction))
-
-
 def _shift_prior() -> FloatArray:
     return _normalised(-0.5 * (SHIFTS / SHIFT_SD) ** 2)
 
@@ -399,7 +311,7 @@ def _patients(moved: Moved | None, labels: Labels | None, rate: float) -> FloatA
     for noise in NOISE:
         true_rate, gain = _true_rate(labels, rate, float(noise))
         from_labels = moved is not None and moved.direction_from_labels
-        x.append(_prevalence_densities(moved, true_rate, gain if from_labels else 1.0))
+        x.append(prevalence_densities(moved, true_rate, gain if from_labels else 1.0))
     return np.asarray(_shift_prior() + np.array(x) + label - np.log(NOISE.size))
 
 
@@ -432,73 +344,6 @@ def _prevalence_labels(labels: Labels | None) -> FloatArray:
         step = (moved - labels.probability)[:, None] * DILUTION[:, None, None]
         tables.append(_score_density(labels, labels.probability + step))
     return np.array(tables)
-
-
-def _prevalence_densities(moved: Moved | None, rate: float, gain: float) -> FloatArray:
-    """Log density of the mean shifts for each of `SHIFTS`; `gain` lengthens the direction."""
-    if moved is None:
-        return np.zeros(SHIFTS.size)
-    if moved.direction is None:
-        return np.full(SHIFTS.size, UNKNOWN_DIRECTION) + _shift_hypotheses(moved, rate)["null"]
-    rho = gain * (expit(logit(rate) + SHIFTS) - rate)
-    # In the common eigenbasis every covariance of the family is diagonal.
-    values, vectors = eigh(moved.covariance, moved.within)
-    x, along = vectors.T @ moved.x, vectors.T @ moved.direction
-    variance = values + (rho**2 * _inflation(moved))[:, None]
-    apart = x - rho[:, None] * along
-    log_det = np.log(variance).sum(axis=1) + np.linalg.slogdet(moved.within)[1]
-    return np.asarray(-0.5 * (log_det + (apart**2 / variance).sum(axis=1)))
-
-
-def _scanner_densities(moved: Moved | None, rate: float) -> FloatArray:
-    """Log density of the mean shifts for each of `SHIFTS` when a scanner moved them too."""
-    if moved is None:
-        return np.zeros(SHIFTS.size)
-    acquisition = _acquisition(moved)
-    follow = np.stack([np.zeros_like(moved.covariance), _follow(moved)])
-    prior = _combined(acquisition, follow)
-    weight = np.log(_mixture(prior, acquisition, "scanner"))[:, None]
-    along = np.zeros(moved.x.size) if moved.direction is None else moved.direction
-    rho = expit(logit(rate) + SHIFTS) - rate
-    covariance = moved.covariance + prior
-    solved = np.linalg.solve(covariance, np.column_stack([moved.x, along])[None])
-    xx, xv, vv = moved.x @ solved[..., 0].T, moved.x @ solved[..., 1].T, along @ solved[..., 1].T
-    square = xx[:, None] - 2 * rho * xv[:, None] + rho**2 * vv[:, None]
-    log_det = np.linalg.slogdet(covariance)[1][:, None]
-    return np.asarray(log_sum(weight - 0.5 * (log_det + square), axis=0))
-
-
-def _inflation(moved: Moved) -> float:
-    """Variance of the label-shift direction per unit of `within`: estimation and model error."""
-    if moved.direction is None:
-        return 0.0
-    length = float(moved.direction @ np.linalg.solve(moved.within, moved.direction))
-    return moved.direction_variance + DIRECTION_ERROR**2 * length / moved.x.size
-
-
-def _best_fit(moved: Moved, rate: float, causes: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
-    """Mean and covariance of the set's most likely component."""
-    zero = np.zeros(moved.x.size)
-    if "prevalence" in causes and "scanner" not in causes and moved.direction is not None:
-        best = float(SHIFTS[int(_prevalence_densities(moved, rate, 1.0).argmax())])
-        rho = float(expit(logit(rate) + best) - rate)
-        spread = moved.covariance + rho**2 * _inflation(moved) * moved.within
-        return rho * moved.direction, spread
-    free = np.zeros_like(moved.covariance)
-    if "scanner" in causes:
-        free = _largest(moved) ** 2 * (_acquisition(moved).sum(axis=0) + _follow(moved))
-    if {"population", "performance", "prevalence"}.intersection(causes):
-        free = free + _follow(moved) + _along(moved, rate)
-    return zero, moved.covariance + free
-
-
-def _largest(moved: Moved) -> float:
-    """Largest shift of an acquisition characteristic in prior spreads, at least 1.
-
-    The priors weigh causes against each other. What a scanner can explain has no upper bound: the
-    more its images changed, the further score and embedding may follow.
-    """
-    return max(1.0, float(np.abs(moved.x[moved.acquisition]).max(initial=0.0)) / SPARSE_SD)
 
 
 def _label_grid(labels: Labels | None) -> FloatArray:

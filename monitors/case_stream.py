@@ -1,184 +1,249 @@
 """The case streams: e-detectors of every watched stratum, of sites and of the fleet.
 
 Local streams see one stratum. Group streams see the case-weighted mean of several on each day,
-which finds a small common change sooner. All blocks of all strata advance as one array.
+which finds a small common change sooner. All blocks of all strata advance as one array, a day at
+a time: nothing is kept of a day but what it did to the detectors.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from monitors.case_windows import CaseWindows
-from monitors.detectors import advance, average, shift_evidence, stream_weights
+from monitors.detectors import SHIFTS, SIGNS, advance, average, shift_evidence, stream_weights
 from monitors.margins import reference_margin
-from monitors.null_model import Basis, coordinates
-from monitors.reference import Reference, Stream, block_z, combine
-from monitors.schema import FloatArray, IntArray
+from monitors.null_model import Basis, NoiseShare, coordinates, noise_of_reference
+from monitors.reference import Reference, Stream, block_z, combine, groups_of_units
+from monitors.schema import BoolArray, FloatArray, IntArray
 
 SAME_DAY = 1e-3  # days between two looks of one day
+CHUNK = 128  # scopes looked at together: what they need stays in the processor's cache
+# Value, variance, the reference's part, each (k, K), and what of the variance is edges' noise.
+Reading = tuple[FloatArray, FloatArray, FloatArray, NoiseShare]
+Readings = Mapping[str, Reading]  # by block
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockEvidence:
-    """One block of every window: coordinates (W, K), log e-values (W, K', 2, 3), weight (K',)."""
+class _Block:
+    """A block's K coordinates; scale (U, K), by how much more each stratum really varies; weight
+    (K',) of each detector's coordinate, the directed one first."""
 
+    name: str
     basis: Basis
-    value: FloatArray
-    variance: FloatArray
-    reference: FloatArray
-    evidence: FloatArray
+    scale: FloatArray
     weight: FloatArray
 
     @property
-    def log_weight(self) -> FloatArray:
+    def cell_weight(self) -> FloatArray:
         """(K', 2, 3): equal over signs and sizes."""
-        return np.asarray(np.log(np.repeat(self.weight / 6, 6)).reshape(-1, 2, 3))
+        cells = SIGNS.size * SHIFTS.size
+        return np.repeat(self.weight / cells, cells).reshape(-1, SIGNS.size, SHIFTS.size)
+
+    def evidence(self, reading: Reading, limit: float) -> FloatArray:
+        """log e-values (k, K', 2, 3)."""
+        z, part = block_z(self.basis, *reading)
+        return shift_evidence(z, reference_margin(part, limit, self.weight))
 
 
-def block_evidence(
-    reference: Reference, windows: CaseWindows, limit: float
-) -> dict[str, BlockEvidence]:
-    """The evidence of every window in every block, scaled by how its stratum really varies."""
-    found = {}
-    for name, basis in reference.bases.items():
-        value, variance, share = coordinates(
-            reference.null, basis, windows.n, windows.mean, windows.unit
-        )
-        factor = reference.scale[name][windows.unit] ** 2
-        variance, share = variance * factor, share * factor
-        z, part = block_z(basis, value, variance, share)
-        weight = _weights(basis)
-        evidence = shift_evidence(z, reference_margin(part, limit, weight))
-        found[name] = BlockEvidence(basis, value, variance, share, evidence, weight)
-    return found
+class _Detectors:
+    """The e-detectors of several scopes side by side: strata, sites, or the fleet alone."""
+
+    def __init__(
+        self, blocks: tuple[_Block, ...], scopes: tuple[Stream, ...], since: int, limit: float
+    ) -> None:
+        self.blocks, self.scopes, self.limit = blocks, scopes, limit
+        self.weight = {b.name: b.cell_weight for b in blocks}
+        self.m = {n: np.zeros((len(scopes), *w.shape)) for n, w in self.weight.items()}
+        self.last = np.full(len(scopes), since)
+
+    def look(self, day: int, which: IntArray, readings: Readings) -> None:
+        """One look at distinct scopes `which` (k,) on `day`."""
+        days = np.maximum(day - self.last[which], SAME_DAY)[:, None, None, None]
+        for block in self.blocks:
+            m = self.m[block.name]
+            for begin in range(0, which.size, CHUNK):
+                part = slice(begin, begin + CHUNK)
+                evidence = block.evidence(_part(readings[block.name], part), self.limit)
+                m[which[part]] = advance(m[which[part]], days[part], evidence)
+        self.last[which] = day
+
+    def reset(self, day: int, which: IntArray) -> None:
+        """Begin again on `day`."""
+        for m in self.m.values():
+            m[which] = 0
+        self.last[which] = day
+
+    def statistics(self) -> FloatArray:
+        """M of every scope, block by block."""
+        found = [average(self.m[b.name], self.weight[b.name]) for b in self.blocks]
+        return np.concatenate([np.zeros(0), *found])
 
 
-def _weights(basis: Basis) -> FloatArray:
-    """Each coordinate's share (K',) of its stream."""
-    single = basis.size - basis.whitened
-    return stream_weights(basis.direction is not None, basis.whitened, single)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """Groups of strata that share none: the sites, or the fleet alone.
+
+    of_unit : (U,) the group of each stratum, -1 for none. scale : by block (groups,).
+    """
+
+    detectors: _Detectors
+    of_unit: IntArray
+    scale: Mapping[str, FloatArray]
+
+    def look(self, day: int, unit: IntArray, n: IntArray, readings: Readings) -> None:
+        """One look at each group's case-weighted mean of the windows of strata `unit` (k,)."""
+        group = self.of_unit[unit]
+        used = np.flatnonzero(group >= 0)
+        present, place = np.unique(group[used], return_inverse=True)
+        pooled = {}
+        for block in self.detectors.blocks:
+            own = _part(readings[block.name], used)
+            factor = self.scale[block.name][present, None]
+            pooled[block.name] = _widened(combine(place, present.size, *own, n[used]), factor)
+        self.detectors.look(day, present, pooled)
+
+    def reset(self, day: int, units: IntArray) -> None:
+        """Begin again for every group that has seen one of `units`."""
+        groups = np.unique(self.of_unit[units])
+        self.detectors.reset(day, groups[groups >= 0])
 
 
 class CaseStreams:
-    """Running state of all case streams; `step` once per batch of windows, in arrival order."""
+    """Running state of all case streams; `step` once a day on which something arrives."""
 
     def __init__(self, reference: Reference, windows: CaseWindows, limit: float) -> None:
         self.reference, self.windows, self.limit = reference, windows, limit
-        self.blocks = block_evidence(reference, windows, limit)
-        units = len(reference.units)
-        self.log_m = {
-            name: np.full((units, *block.log_weight.shape), -np.inf)
-            for name, block in self.blocks.items()
-        }
-        self.last = np.full(units, reference.until)
-        self.at_site = {
-            site: np.array([u.site == site for u in reference.units])
-            for site in sorted({u.site for u in reference.units})
-        }
-        self.groups = [
-            _Group(name, members, self.blocks, reference, limit)
-            for name, members in reference.groups
-        ]
+        self.blocks = _blocks(reference)
+        until, units = reference.until, reference.units
+        scopes = tuple(Stream("", u.site, u.scanner, protocol=u.protocol) for u in units)
+        self.units = _Detectors(self.blocks, scopes, until, limit)
+        self.sites, self.fleet = _layers(reference, self.blocks, limit)
+        self.site_names, self.site_of, self.site_scale = _sites(reference)
+        parts = (self.units, self.sites.detectors, self.fleet.detectors)
+        scoped = [replace(s, block=b.name) for d in parts for b in d.blocks for s in d.scopes]
+        place = {stream: i for i, stream in enumerate(dict.fromkeys(scoped))}
+        self.streams = tuple(place)
+        self._place = np.array([place[stream] for stream in scoped], dtype=np.int64)
 
-    def step(self, day: int, which: IntArray) -> None:
-        """Consume windows `which`, of different strata, that arrive on `day`."""
-        unit = self.windows.unit[which]
-        days = np.maximum(day - self.last[unit], SAME_DAY)
-        for name, block in self.blocks.items():
-            self.log_m[name][unit] = advance(
-                self.log_m[name][unit], days[:, None, None, None], block.evidence[which]
-            )
-        self.last[unit] = day
+    def step(self, day: int, which: IntArray, free: BoolArray) -> dict[str, FloatArray]:
+        """Consume windows `which` that arrive on `day`; the fleet those of its `free` strata (U,).
 
-    def step_groups(self, day: int, which: IntArray, excluded: IntArray) -> None:
-        """Let sites consume all windows of `day`, the fleet all but those of `excluded` units."""
-        free = np.ones(len(self.reference.units), dtype=bool)
-        free[excluded] = False
-        for group in self.groups:
-            watched = group.inside if group.site else group.inside & free
-            inside = watched[self.windows.unit[which]]
-            if inside.any():
-                group.step(day, which[inside], self.windows)
+        Returns the day's log e-values (2, 3) of each site's score along the label-shift direction.
+        """
+        unit, n = self.windows.unit[which], self.windows.n[which]
+        readings = {b.name: self._reading(b, which) for b in self.blocks}
+        for same in _in_turn(unit):
+            self.units.look(day, unit[same], _parts(readings, same))
+        self.sites.look(day, unit, n, readings)
+        heard = np.flatnonzero(free[unit])
+        self.fleet.look(day, unit[heard], n[heard], _parts(readings, heard))
+        return self._along_label_shift(unit, n, readings)
 
-    def directed_evidence(self, site: str, which: IntArray) -> FloatArray | None:
-        """log e-values (2, 3) of a site's score along the label-shift direction on one day."""
-        block = self.blocks.get("score")
-        mine = which[self.at_site[site][self.windows.unit[which]]]
-        if block is None or block.basis.direction is None or not mine.size:
-            return None
-        value, variance, share = combine(
-            block.value[mine], block.variance[mine], block.reference[mine], self.windows.n[mine]
-        )
-        index = [name for name, _ in self.reference.groups]
-        factor = 1.0
-        if site in index:
-            at = list(self.blocks).index("score")
-            factor = float(self.reference.group_scale[index.index(site), at]) ** 2
-        z, part = block_z(block.basis, value[None], variance[None] * factor, share[None] * factor)
-        margin = reference_margin(part[0], self.limit, block.weight)
-        return shift_evidence(z[0, 0], margin[0])
+    def _reading(self, block: _Block, which: IntArray) -> Reading:
+        """Windows in a block's coordinates, scaled by how their stratum really varies."""
+        w = self.windows
+        unit, null = w.unit[which], self.reference.null
+        own = coordinates(null, block.basis, w.n[which], w.mean[which], unit, w.noise[which])
+        lent = noise_of_reference(null, unit)
+        return _widened((*own, NoiseShare(w.noise[which] + lent, lent)), block.scale[unit])
+
+    def _along_label_shift(
+        self, unit: IntArray, n: IntArray, readings: Readings
+    ) -> dict[str, FloatArray]:
+        block = next((b for b in self.blocks if b.name == "score"), None)
+        if block is None or block.basis.direction is None:
+            return {}
+        present, place = np.unique(self.site_of[unit], return_inverse=True)
+        pooled = combine(place, present.size, *readings["score"], n)
+        z, part = block_z(block.basis, *_widened(pooled, self.site_scale[present, None]))
+        margin = reference_margin(part[:, 0], self.limit, block.weight[:1])
+        names = [self.site_names[i] for i in present]
+        return dict(zip(names, shift_evidence(z[:, 0], margin), strict=True))
 
     def reset(self, day: int, units: IntArray) -> None:
         """Begin again for `units`, and for every group that has seen them."""
-        for log_m in self.log_m.values():
-            log_m[units] = -np.inf
-        self.last[units] = np.maximum(self.last[units], day)
-        for group in self.groups:
-            if group.inside[units].any():
-                group.reset(day)
+        self.units.reset(day, units)
+        self.sites.reset(day, units)
+        self.fleet.reset(day, units)
 
-    def statistics(self) -> dict[Stream, float]:
-        """log M of every case stream."""
-        found: dict[Stream, float] = {}
-        for name, block in self.blocks.items():
-            mean = average(self.log_m[name], block.log_weight)
-            for u, unit in enumerate(self.reference.units):
-                stream = Stream(name, unit.site, unit.scanner, protocol=unit.protocol)
-                found[stream] = max(float(mean[u]), found.get(stream, -np.inf))
-        for group in self.groups:
-            for name, block in self.blocks.items():
-                if not group.site or name == "score":
-                    stream = Stream(name, group.site)
-                    found[stream] = float(average(group.log_m[name], block.log_weight))
+    def reset_fleet(self, day: int) -> None:
+        """Begin again for the fleet's own streams."""
+        self.fleet.reset(day, np.arange(len(self.reference.units)))
+
+    def statistics(self) -> FloatArray:
+        """M of every stream, in the order of `streams`; the largest of strata of one name."""
+        parts = (self.units, self.sites.detectors, self.fleet.detectors)
+        found = np.zeros(len(self.streams))
+        np.maximum.at(found, self._place, np.concatenate([d.statistics() for d in parts]))
         return found
 
 
-class _Group:
-    """The state of one site's or the fleet's streams."""
+def _blocks(reference: Reference) -> tuple[_Block, ...]:
+    return tuple(
+        _Block(
+            name,
+            basis,
+            reference.scale[name],
+            stream_weights(
+                basis.direction is not None, basis.whitened, basis.size - basis.whitened
+            ),
+        )
+        for name, basis in reference.bases.items()
+    )
 
-    def __init__(
-        self,
-        site: str,
-        members: IntArray,
-        blocks: dict[str, BlockEvidence],
-        reference: Reference,
-        limit: float,
-    ) -> None:
-        self.site, self.blocks, self.limit = site, blocks, limit
-        self.inside = np.zeros(len(reference.units), dtype=bool)
-        self.inside[members] = True
-        index = [name for name, _ in reference.groups].index(site)
-        self.scale = dict(zip(blocks, reference.group_scale[index], strict=True))
-        self.reset(reference.until)
 
-    def reset(self, day: int) -> None:
-        """Begin again on `day`."""
-        self.log_m = {n: np.full(b.log_weight.shape, -np.inf) for n, b in self.blocks.items()}
-        self.last = day
+def _layers(
+    reference: Reference, blocks: tuple[_Block, ...], limit: float
+) -> tuple[_Layer, _Layer]:
+    """The sites, which are watched for their score alone, and the fleet."""
+    names = [name for name, _ in reference.groups]
+    of_unit = groups_of_units(reference.groups, len(reference.units))
+    made = []
+    for is_fleet, of in zip((False, True), of_unit, strict=True):
+        mine = [i for i, name in enumerate(names) if is_fleet == (not name)]
+        watched = tuple(b for b in blocks if is_fleet or b.name == "score")
+        scopes = tuple(Stream("", names[i]) for i in mine)
+        scale = {b.name: reference.group_scale[mine, at] for at, b in enumerate(blocks)}
+        local = np.where(of < 0, -1, of - min(mine, default=0))
+        made.append(_Layer(_Detectors(watched, scopes, reference.until, limit), local, scale))
+    return made[0], made[1]
 
-    def step(self, day: int, which: IntArray, windows: CaseWindows) -> None:
-        """One look at the case-weighted mean of windows `which`."""
-        days = np.array(max(day - self.last, SAME_DAY))
-        for name, b in self.blocks.items():
-            if self.site and name != "score":
-                continue
-            value, variance, share = combine(
-                b.value[which], b.variance[which], b.reference[which], windows.n[which]
-            )
-            factor = self.scale[name] ** 2
-            z, part = block_z(b.basis, value[None], variance[None] * factor, share[None] * factor)
-            evidence = shift_evidence(z[0], reference_margin(part[0], self.limit, b.weight))
-            self.log_m[name] = advance(self.log_m[name], days, evidence)
-        self.last = day
+
+def _sites(reference: Reference) -> tuple[tuple[str, ...], IntArray, FloatArray]:
+    """Every site, that of each stratum (U,), and how much more the site's score varies."""
+    unique, of = np.unique([u.site for u in reference.units], return_inverse=True)
+    names, scale = tuple(str(name) for name in unique), np.ones(unique.size)
+    for group, (name, _) in enumerate(reference.groups):
+        if name and "score" in reference.bases:
+            scale[names.index(name)] = reference.group_scale[
+                group, list(reference.bases).index("score")
+            ]
+    return names, of, scale
+
+
+def _in_turn(unit: IntArray) -> Iterator[IntArray]:
+    """Places of each stratum's first window of the day, then of the second ones; `unit` sorted."""
+    begin = np.flatnonzero(np.diff(unit, prepend=-1))
+    rank = np.arange(unit.size) - np.repeat(begin, np.diff(np.append(begin, unit.size)))
+    for turn in range(int(rank.max(initial=-1)) + 1):
+        yield np.flatnonzero(rank == turn)
+
+
+def _part(reading: Reading, which: IntArray | slice) -> Reading:
+    value, variance, share, noise = reading
+    return value[which], variance[which], share[which], noise.select(which)
+
+
+def _parts(readings: Readings, which: IntArray) -> Readings:
+    return {name: _part(reading, which) for name, reading in readings.items()}
+
+
+def _widened(reading: Reading, factor: FloatArray) -> Reading:
+    """With standard deviations `factor` (k, K) or (k, 1) times as large."""
+    value, variance, share, noise = reading
+    square = factor**2
+    widest = square.max(axis=1, keepdims=True)
+    return value, variance * square, share * square, noise.scaled(widest)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from monitors.observations import History, Stratum
-from monitors.schema import FloatArray, IntArray
-from monitors.summaries import joint_means
+from monitors.schema import JOINT_UNITS, FloatArray, IntArray
+from monitors.summaries import first_stage, merge_score_bins
 
 POOLED = "pooled"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CaseWindows:
     """W windows of watched strata ("units"), in arrival order.
 
-    unit, n, start, end, arrival : (W,). mean : (W, p) of phi. rows : (W, width).
+    unit, n, start, end, arrival : (W,). mean : (W, p) of phi. scores : (W, merged label bins)
+    cases by score of the first stage. noise : (W, p) variance that edges' noise gives the mean,
+    (W, 1) zeros where there is none.
     """
 
     unit: IntArray
@@ -26,7 +29,21 @@ class CaseWindows:
     end: IntArray
     arrival: IntArray
     mean: FloatArray
-    rows: IntArray
+    scores: IntArray
+    noise: FloatArray
+
+    @cached_property
+    def _by_unit(self) -> tuple[IntArray, IntArray]:
+        """Places of the windows unit by unit, and the unit of each."""
+        order = np.argsort(self.unit, kind="stable")
+        return order, self.unit[order]
+
+    def of(self, units: IntArray) -> IntArray:
+        """Places of all windows of `units`, in arrival order."""
+        order, unit = self._by_unit
+        begin, end = np.searchsorted(unit, [units, units + 1])
+        parts = [order[a:b] for a, b in zip(begin, end, strict=True)]
+        return np.sort(np.concatenate([order[:0], *parts]))
 
     def select(self, which: IntArray) -> CaseWindows:
         """Some of the windows, in the order given."""
@@ -37,7 +54,8 @@ class CaseWindows:
             self.end[which],
             self.arrival[which],
             self.mean[which],
-            self.rows[which],
+            self.scores[which],
+            self.noise[which],
         )
 
 
@@ -47,43 +65,57 @@ def case_windows(history: History, unit_of_stratum: IntArray, minimum: int) -> C
     unit_of_stratum : (strata,) unit index, -1 for a stratum that is not watched. A last lot that
     is still too small waits for the next window.
     """
-    cases = history.cases
-    n = cases.rows[:, history.schema.columns["joint_n"]][:, 0]
+    cases, schema = history.cases, history.schema
+    n = cases.rows[:, schema.columns["joint_n"]][:, 0]
     unit = unit_of_stratum[cases.stratum] if cases.stratum.size else cases.stratum
     used = np.flatnonzero((unit >= 0) & (n > 0))
     # The order of the input must not matter, not even between windows of one day.
     key = (cases.stratum[used], cases.end[used], cases.start[used], cases.arrival[used], unit[used])
     order = used[np.lexsort(key)]
     lot = _lots(unit[order], n[order], minimum)
-    kept = lot >= 0
-    order, lot = order[kept], lot[kept]
-    count = int(lot.max()) + 1 if lot.size else 0
-    rows = np.zeros((count, cases.rows.shape[1]), dtype=np.int64)
-    np.add.at(rows, lot, cases.rows[order])
-    last = np.full(count, -1)
-    last[lot] = np.arange(lot.size)
-    start, end = np.full(count, np.iinfo(np.int64).max), np.zeros(count, dtype=np.int64)
-    np.minimum.at(start, lot, cases.start[order])
-    np.maximum.at(end, lot, cases.end[order])
-    total, mean = joint_means(history.schema, rows)
+    order, lot = order[lot >= 0], lot[lot >= 0]
+    begin = np.flatnonzero(np.diff(lot, prepend=-1))
+    last = np.append(begin[1:], lot.size)[: begin.size] - 1
+    total = np.add.reduceat(n[order], begin)
     windows = CaseWindows(
-        unit[order][last], total, start, end, cases.arrival[order][last], mean, rows
+        unit[order][last],
+        total,
+        np.minimum.reduceat(cases.start[order], begin),
+        np.maximum.reduceat(cases.end[order], begin),
+        cases.arrival[order][last],
+        _sums(cases.rows, schema.columns["joint_sum"], order, begin) / JOINT_UNITS / total[:, None],
+        merge_score_bins(schema, _sums(cases.rows, first_stage(schema), order, begin)),
+        _noise_of_means(history, order, begin, total),
     )
     return windows.select(np.lexsort((windows.start, windows.unit, windows.arrival)))
 
 
+def _sums(rows: IntArray, columns: slice, order: IntArray, begin: IntArray) -> IntArray:
+    """Of some columns, over runs of rows in `order`; the rest of a wide row is never read."""
+    return np.asarray(np.add.reduceat(rows[order, columns], begin, axis=0))
+
+
+def _noise_of_means(history: History, order: IntArray, begin: IntArray, n: IntArray) -> FloatArray:
+    """Variance (W, p) of the mean of phi by the noise of the runs of rows that make it up."""
+    cases, where = history.cases, history.schema.columns["joint_sum"]
+    if cases.noise is None:
+        return np.zeros((n.size, 1))
+    total = np.add.reduceat(cases.select(order).variance(where), begin, axis=0)
+    return np.asarray(total / (n[:, None] * float(JOINT_UNITS)) ** 2)
+
+
 def _lots(unit: IntArray, n: IntArray, minimum: int) -> IntArray:
     """Lot number of each window, sorted by unit and time; -1 for a lot that is not full."""
-    lot = np.full(unit.size, -1)
-    number, begin, held = 0, 0, 0
-    for i in range(unit.size):
-        if i and unit[i] != unit[i - 1]:
-            begin, held = i, 0
-        held += int(n[i])
+    lot = [-1] * unit.size
+    number, begin, held, before = 0, 0, 0, -1
+    for i, (of, cases) in enumerate(zip(unit.tolist(), n.tolist(), strict=True)):
+        if of != before:
+            begin, held, before = i, 0, of
+        held += cases
         if held >= minimum:
-            lot[begin : i + 1] = number
+            lot[begin : i + 1] = [number] * (i + 1 - begin)
             number, begin, held = number + 1, i + 1, 0
-    return lot
+    return np.array(lot, dtype=np.int64)
 
 
 def predecessor(stratum: Stratum, known: tuple[Stratum, ...]) -> int | None:

@@ -19,6 +19,7 @@ from monitors.schema import FloatArray
 SHIFTS = np.array([0.5, 1.0, 2.0])  # in standard deviations of a window
 SIGNS = np.array([1.0, -1.0])
 CLIP = 4.0
+LARGEST = 1e300  # days; far beyond every limit, and a sum of such still a number
 DAYS_A_YEAR = 365.25
 
 
@@ -42,9 +43,13 @@ def shift_evidence(z: FloatArray, margin: FloatArray) -> FloatArray:
     return np.asarray(SHIFTS * (beyond - SHIFTS / 2))
 
 
-def advance(log_m: FloatArray, days: FloatArray, evidence: FloatArray) -> FloatArray:
-    """log M after one look, all broadcast together; `days` since the last look, > 0."""
-    return np.asarray(np.logaddexp(log_m, np.log(days)) + evidence)
+def advance(m: FloatArray, days: FloatArray | float, evidence: FloatArray) -> FloatArray:
+    """M after one look, all broadcast together; `days` since the last look, > 0.
+
+    evidence : log e-values. M counts no further than `LARGEST` days.
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(np.minimum((m + days) * np.exp(evidence), LARGEST))
 
 
 def log_sum(log_terms: FloatArray, axis: int | tuple[int, ...] | None = None) -> FloatArray:
@@ -55,10 +60,9 @@ def log_sum(log_terms: FloatArray, axis: int | tuple[int, ...] | None = None) ->
         return np.asarray((np.log(total) + largest).squeeze(axis))
 
 
-def average(log_m: FloatArray, log_weight: FloatArray) -> FloatArray:
-    """log of the weighted mean of M over the trailing axes of `log_weight`."""
-    axes = tuple(range(log_m.ndim - log_weight.ndim, log_m.ndim))
-    return log_sum(log_m + log_weight, axes)
+def average(m: FloatArray, weight: FloatArray) -> FloatArray:
+    """Weighted mean of M over the trailing axes, which are those of `weight`."""
+    return np.asarray(np.tensordot(m, weight, axes=weight.ndim))
 
 
 def stream_weights(directed: bool, whitened: int, single: int) -> FloatArray:

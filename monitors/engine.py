@@ -7,13 +7,13 @@ and a longer history repeats the signals of a shorter one. Windows are consumed 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from monitors.annotation_stream import AnnotationStreams
 from monitors.case_stream import CaseStreams
-from monitors.case_windows import POOLED, CaseWindows, case_windows, predecessor
+from monitors.case_windows import POOLED, case_windows, predecessor
 from monitors.detectors import limit
 from monitors.effects import EffectSize, effects, label_effects
 from monitors.incidents import (
@@ -26,7 +26,6 @@ from monitors.incidents import (
     units_at,
 )
 from monitors.observations import (
-    CaseRows,
     Cohort,
     Event,
     History,
@@ -147,7 +146,7 @@ class _Walk:
         self.history = _monitored(history, reference.until, self.upto)
         unit_of = reference.unit_of(history.strata)
         self.windows = case_windows(self.history, unit_of, plan.window_cases)
-        self.rank = _ranks(self.windows)
+        self.sites = np.array([u.site for u in reference.units])
         self.limit = limit(max(len(reference.streams), 1), plan.false_signals_per_year)
         self.cases = CaseStreams(reference, self.windows, self.limit)
         self.labels = AnnotationStreams(
@@ -157,7 +156,8 @@ class _Walk:
         self.incidents: list[_Incident] = []
         self.events = _events(reference, self.history, self.upto)
         self.locks = _broken_locks(plan, self.history)
-        self.path: dict[Stream, list[tuple[int, float]]] = {}
+        self.streams = (*self.cases.streams, *self.labels.streams)
+        self.path: list[tuple[int, FloatArray]] = []
 
     def run(self) -> Evaluation:
         """Walk all days and report."""
@@ -177,23 +177,15 @@ class _Walk:
     def _day(self, day: int) -> None:
         """Consume what arrived on `day`, raise, and look again at what is open."""
         self._unmute(day)
-        arrived = np.flatnonzero(self.windows.arrival == day)
+        arrived = np.arange(*np.searchsorted(self.windows.arrival, [day, day + 1]))
         tables = np.flatnonzero(self.history.labels.arrival == day)
         rounds = np.flatnonzero(self.history.sentinels.arrival == day)
         if arrived.size or tables.size or rounds.size:
-            for rank in range(int(self.rank[arrived].max(initial=-1)) + 1):
-                self.cases.step(day, arrived[self.rank[arrived] == rank])
             muted = set(self.muted)
-            self.cases.step_groups(day, arrived, units_at(self.reference, muted))
-            self.labels.step(day, tables, rounds, muted, self._score_evidence(arrived))
+            score = self.cases.step(day, arrived, ~np.isin(self.sites, list(muted)))
+            self.labels.step(day, tables, rounds, muted, score)
             self._raise(day)
         self._look_again(day, tables, rounds)
-
-    def _score_evidence(self, arrived: IntArray) -> dict[str, FloatArray]:
-        """Of every site, along the label-shift direction."""
-        sites = sorted({u.site for u in self.reference.units})
-        found = {site: self.cases.directed_evidence(site, arrived) for site in sites}
-        return {site: evidence for site, evidence in found.items() if evidence is not None}
 
     def _unmute(self, day: int) -> None:
         over = {site for site, until in self.muted.items() if until <= day}
@@ -207,17 +199,16 @@ class _Walk:
 
     def _raise(self, day: int) -> None:
         """Every stream over its limit whose scope is not part of an open signal."""
-        found = {**self.cases.statistics(), **self.labels.statistics()}
-        for stream, log_m in found.items():
-            self.path.setdefault(stream, []).append((day, log_m))
-        over = [s for s, log_m in found.items() if log_m >= np.log(self.limit)]
+        found = np.concatenate([self.cases.statistics(), self.labels.statistics()])
+        self.path.append((day, found))
+        over = {self.streams[i]: float(found[i]) for i in np.flatnonzero(found >= self.limit)}
         heard = False
         # What one site explains must not be told again of another: the sites' own streams first,
         # and the fleet's, which holds what they have just told, not at all on that day.
-        for stream in sorted(over, key=lambda s: (not s.site, -found[s], s.name)):
+        for stream in sorted(over, key=lambda s: (not s.site, -over[s], s.name)):
             sites = self._scope(stream, day) - set(self.muted)
             if sites and (stream.site or not heard):
-                self._open(day, stream, float(np.exp(min(found[stream], 700))), sites)
+                self._open(day, stream, over[stream], sites)
                 heard = True
 
     def _scope(self, stream: Stream, day: int) -> set[str]:
@@ -260,9 +251,7 @@ class _Walk:
     def _mute(self, day: int, sites: set[str]) -> None:
         """The sites' own streams go on, unheard; those of the fleet begin again without them."""
         self.muted |= dict.fromkeys(sites, day + self.plan.mute_days)
-        for group in self.cases.groups:
-            if not group.site:
-                group.reset(day)
+        self.cases.reset_fleet(day)
         self.labels.reset(day, set())
 
     def _look_again(self, day: int, tables: IntArray, rounds: IntArray) -> None:
@@ -347,6 +336,8 @@ class _Walk:
         return found + [_lock_signal(self.plan, lock, size) for lock, size in self.locks.items()]
 
     def _traces(self) -> list[Trace]:
+        day = np.array([day for day, _ in self.path], dtype=np.int64)
+        statistic = np.array([m for _, m in self.path]).reshape(day.size, len(self.streams))
         return [
             Trace(
                 stream.name,
@@ -354,12 +345,13 @@ class _Walk:
                 stream.site,
                 stream.scanner,
                 stream.reader,
-                np.array([day for day, _ in path], dtype=np.int64),
-                np.exp(np.minimum(np.array([m for _, m in path]), 700.0)),
+                day,
+                statistic[:, at],
                 self.limit,
                 self.limit * WARNING,
             )
-            for stream, path in sorted(self.path.items(), key=lambda item: item[0].name)
+            for at, stream in sorted(enumerate(self.streams), key=lambda item: item[1].name)
+            if day.size
         ]
 
     def _assessability(self) -> dict[str, str]:
@@ -387,7 +379,7 @@ def _monitored(history: History, until: int, upto: int) -> History:
     """What is not part of the reference and arrived by `upto`."""
     c, la, s = history.cases, history.labels, history.sentinels
     # A window that straddles the end of the reference was not part of it, so it is watched.
-    in_c = (c.end > until) & (c.arrival <= upto)
+    cases = c.where((c.end > until) & (c.arrival <= upto))
     in_l = np.flatnonzero((la.week + 7 > until) & (la.arrival <= upto))
     in_s = np.flatnonzero((s.day >= until) & (s.arrival <= upto))
     in_l = in_l[_label_order(la, in_l)]
@@ -395,13 +387,7 @@ def _monitored(history: History, until: int, upto: int) -> History:
     return History(
         history.schema,
         history.strata,
-        CaseRows(
-            c.rows[in_c],
-            c.start[in_c],
-            c.end[in_c],
-            np.maximum(c.arrival[in_c], until),
-            c.stratum[in_c],
-        ),
+        replace(cases, arrival=np.maximum(cases.arrival, until)),
         MomentRows(*(a[:0] for a in _moment_arrays(history.moments))),
         LabelRows(
             la.rows[in_l],
@@ -445,25 +431,17 @@ def _label_order(labels: LabelRows, which: IntArray) -> IntArray:
     )
 
 
-def _ranks(windows: CaseWindows) -> IntArray:
-    """Place of each window among those of its unit that arrive on the same day."""
-    rank = np.zeros(windows.unit.size, dtype=np.int64)
-    for i in range(1, rank.size):
-        same = windows.unit[i] == windows.unit[i - 1]
-        if same and windows.arrival[i] == windows.arrival[i - 1]:
-            rank[i] = rank[i - 1] + 1
-    return rank
-
-
 def _events(reference: Reference, history: History, upto: int) -> tuple[Event, ...]:
     """Registered events, and those that the windows' own strata show; each once."""
     registered = [e for e in history.events if reference.until <= e.day <= upto]
     known = {(e.kind, e.site, e.scanner) for e in registered}
-    before = tuple(unstaged(s) for s in reference.known)  # a stage is no news: people opened it
+    # A stage is no news: people opened it.
+    before = tuple(dict.fromkeys(unstaged(s) for s in reference.known))
+    is_known = set(before)
     seen: dict[tuple[str, str, str], Event] = {}
     for i in np.unique(history.cases.stratum):
         stratum = unstaged(history.strata[i])
-        if stratum in before or stratum.scanner == POOLED:
+        if stratum in is_known or stratum.scanner == POOLED:
             continue
         kind = _event_kind(stratum, before)
         first = int(history.cases.arrival[history.cases.stratum == i].min())

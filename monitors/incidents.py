@@ -6,7 +6,7 @@ same question asked on a later day of a longer history gives the same answer for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import chdtrc
@@ -17,7 +17,6 @@ from monitors.attribution import (
     INTERCEPTS,
     READ_GAIN,
     Labels,
-    Moved,
     Reads,
     Verdict,
     attribute,
@@ -25,11 +24,19 @@ from monitors.attribution import (
 from monitors.case_windows import CaseWindows
 from monitors.change_point import ChangePoint, change_point
 from monitors.label_stream import OVERDISPERSION, expected_read_shift
-from monitors.null_model import TOLERANCE, coordinates
+from monitors.moved import Moved
+from monitors.null_model import (
+    TOLERANCE,
+    coordinates,
+    correlated,
+    noise_of_reference,
+    noise_of_shift,
+)
 from monitors.observations import Event, LabelRows, SentinelRows
 from monitors.plan import Plan
-from monitors.reference import Reference, merged_scores
+from monitors.reference import Reference, shares
 from monitors.schema import FloatArray, IntArray
+from monitors.unmoved import p_unmoved
 
 AFFECTED = 1e-3  # p-value below which a stratum takes part in a change
 JOINING = 1e-4  # stricter for another site, which must also move in the same direction
@@ -64,11 +71,22 @@ class Seen:
     events: tuple[Event, ...]
     day: int
     locks: tuple[BrokenLock, ...] = ()
+    _unmoved: dict[int, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     def windows_of(self, units: IntArray, since: int = 0) -> IntArray:
         """Places of the windows of `units` that begin on or after `since`."""
         w = self.windows
-        return np.flatnonzero(np.isin(w.unit, units) & (w.start >= since) & (w.arrival <= self.day))
+        which = w.of(units)
+        return which[(w.start[which] >= since) & (w.arrival[which] <= self.day)]
+
+    def p_unmoved(self, since: int) -> FloatArray:
+        """Of every stratum (U,), over its windows that begin on or after `since`."""
+        if since not in self._unmoved:
+            w = self.windows
+            arrived = int(np.searchsorted(w.arrival, self.day, side="right"))
+            which = np.flatnonzero(w.start[:arrived] >= since)
+            self._unmoved[since] = p_unmoved(self.reference, w, which)
+        return self._unmoved[since]
 
     def tables_of(self, sites: set[str], since: int) -> list[int]:
         """Places of the label tables of `sites` whose labels were read from `since` on."""
@@ -141,7 +159,10 @@ def _is_rescored(seen: Seen, sites: set[str], since: int) -> bool:
 
 def units_at(reference: Reference, sites: set[str]) -> IntArray:
     """The watched strata of `sites`."""
-    return np.array([i for i, u in enumerate(reference.units) if u.site in sites], dtype=np.int64)
+    at = reference.at_site
+    return np.sort(
+        np.concatenate([np.zeros(0, dtype=np.int64), *(at[s] for s in sites if s in at)])
+    )
 
 
 def strongest(seen: Seen, sites: set[str], by_labels: bool) -> set[str]:
@@ -238,8 +259,15 @@ def _case_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
 def _whitened(seen: Seen, which: IntArray) -> tuple[FloatArray, FloatArray]:
     reference, w = seen.reference, seen.windows
     value, variance, _ = coordinates(
-        reference.null, reference.joint, w.n[which], w.mean[which], w.unit[which]
+        reference.null,
+        reference.joint,
+        w.n[which],
+        w.mean[which],
+        w.unit[which],
+        w.noise[which],
     )
+    noise = w.noise[which] + noise_of_reference(reference.null, w.unit[which])
+    variance = variance + correlated(reference.joint, noise)
     return value, variance * reference.joint_scale[w.unit[which]] ** 2
 
 
@@ -271,22 +299,7 @@ def _label_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
 
 def affected(seen: Seen, units: IntArray, since: int, level: float = AFFECTED) -> IntArray:
     """Those of `units` whose cases since `since` differ from their reference."""
-    found = []
-    for unit in units:
-        moved = _moved(seen, np.array([unit]), since)
-        if moved is not None and _p_unmoved(moved) < level:
-            found.append(unit)
-    return np.array(found, dtype=np.int64)
-
-
-def _p_unmoved(moved: Moved) -> float:
-    """p-value of no shift: in any direction, or along a label shift, where a weak one shows."""
-    anywhere = chdtrc(moved.x.size, moved.x @ np.linalg.solve(moved.covariance, moved.x))
-    if moved.direction is None:
-        return float(anywhere)
-    weight = np.linalg.solve(moved.covariance, moved.direction)
-    along = chdtrc(1, (weight @ moved.x) ** 2 / (weight @ moved.direction))
-    return float(min(1.0, 2 * min(anywhere, along)))
+    return np.asarray(units[seen.p_unmoved(since)[units] < level])
 
 
 def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
@@ -311,6 +324,7 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
     scale = by_unit[known] @ reference.entry_scale[known][:, members]
     covariance = within * correlation + between * null.between[inside] / np.outer(sd, sd)
     covariance = covariance * np.outer(scale, scale)
+    covariance = covariance + np.diag(_noise(seen, which, share, by_unit, members) / sd**2)
     blocks = reference.schema.joint.blocks
     first, last = blocks["acquisition"].start, blocks["acquisition_square"].stop
     shift = reference.shift
@@ -323,6 +337,19 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
         direction_variance=0.0 if shift is None else 1 / shift.positives + 1 / shift.negatives,
         direction_from_labels=shift is None or shift.from_labels,
     )
+
+
+def _noise(
+    seen: Seen,
+    which: IntArray,
+    share: FloatArray,
+    by_unit: FloatArray | IntArray,
+    members: IntArray,
+) -> FloatArray:
+    """Variance (d,) that edges' noise gives a shift: of its windows, and of their references."""
+    null = seen.reference.null
+    found = noise_of_shift(null, seen.windows.noise[which], share, by_unit)
+    return np.broadcast_to(found, len(null.within))[members]
 
 
 def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | None:
@@ -339,7 +366,7 @@ def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | N
         if at is None or not tables or not which.size:
             continue
         total = seen.labels.rows[tables].sum(axis=0)
-        mix = merged_scores(reference.schema, seen.windows.rows[which].sum(axis=0))
+        mix = shares(seen.windows.scores[which].sum(axis=0))
         rows.append((total[columns["labelled"]], total[columns["positive"]], at, mix, site))
     if not rows:
         return None

@@ -295,6 +295,7 @@ class ModelBased:
     sensitivity: Interval
     specificity: Interval
     ppv: Interval
+    auc: Interval
 
 
 def cbpe(
@@ -363,16 +364,18 @@ def _shifted(rate: FloatArray, classes: Classes, prevalence: npt.ArrayLike | Non
     return prior_corrected(rate, classes.prevalence[..., None], now)
 
 
-def _implied(
-    rate: FloatArray, counts: FloatArray, at: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _implied(rate: FloatArray, counts: FloatArray, at: int) -> tuple[FloatArray, ...]:
+    """Sensitivity, specificity, PPV and area under the curve."""
     positive, negative = counts * rate, counts * (1 - rate)
     true, false = positive[..., at:].sum(axis=-1), negative[..., at:].sum(axis=-1)
+    positives, negatives = positive.sum(axis=-1), negative.sum(axis=-1)
+    below, _ = _placements(negative, positive)
     tiny = np.finfo(float).tiny  # a mix drawn without any flagged case has a PPV of 0, not 0/0
     return (
-        true / positive.sum(axis=-1),
-        negative[..., :at].sum(axis=-1) / negative.sum(axis=-1),
+        true / positives,
+        negative[..., :at].sum(axis=-1) / negatives,
         true / np.maximum(true + false, tiny),
+        (positive * below).sum(axis=-1) / positives / negatives,
     )
 
 

@@ -183,14 +183,14 @@ def days_to_signal(
         raise DesignError("limit > 0, 0 < weight <= 1 and margin >= 0 expected")
     shift = np.asarray(z, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    log_m = np.full((runs, *shift.shape, SIGNS.size, SHIFTS.size), -np.inf)
-    share = np.full((SIGNS.size, SHIFTS.size), np.log(weight / (SIGNS.size * SHIFTS.size)))
+    m = np.zeros((runs, *shift.shape, SIGNS.size, SHIFTS.size))
+    share = np.full((SIGNS.size, SHIFTS.size), weight / (SIGNS.size * SHIFTS.size))
     first = np.full((runs, *shift.shape), np.inf)
-    step, apart = np.asarray(days), np.asarray(margin)
+    apart = np.asarray(margin)
     for window in range(1, longest + 1):
         reading = shift + rng.standard_normal((runs, *shift.shape))
-        log_m = advance(log_m, step, shift_evidence(reading, apart))
-        here = average(log_m, share) >= np.log(limit)
+        m = advance(m, days, shift_evidence(reading, apart))
+        here = average(m, share) >= limit
         first = np.minimum(first, np.where(here, window * days, np.inf))
         if np.all(np.isfinite(first)):
             break

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from monitors.case_windows import POOLED, CaseWindows, case_windows, predecessor
 from monitors.detectors import CLIP
@@ -17,7 +19,9 @@ from monitors.label_stream import (
     fit_labels,
 )
 from monitors.null_model import (
+    EXACT,
     Basis,
+    NoiseShare,
     NullModel,
     coordinates,
     directed,
@@ -25,11 +29,17 @@ from monitors.null_model import (
     make_basis,
     regularised,
 )
-from monitors.observations import CaseRows, Cohort, History, MomentRows, Stratum
+from monitors.observations import Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.stages import in_retrospect
-from monitors.summaries import SCORE_FLOOR, joint_covariance, score_counts
+from monitors.summaries import (
+    SCORE_FLOOR,
+    first_stage,
+    joint_covariance,
+    merge_score_bins,
+    score_counts,
+)
 
 BLOCKS = {  # in alphabetical order, which a reference keeps when it is stored
     "acquisition": ("acquisition", "acquisition_square"),
@@ -75,7 +85,7 @@ class Shift:
     from_labels: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Everything `evaluate` compares with. Built once, then frozen.
 
@@ -116,6 +126,12 @@ class Reference:
             hashed.update(np.ascontiguousarray(self.labels.probability).tobytes())
         return hashed.hexdigest()
 
+    @cached_property
+    def at_site(self) -> dict[str, IntArray]:
+        """The places in `units` of every site's strata."""
+        names, of = np.unique([u.site for u in self.units], return_inverse=True)
+        return {str(name): np.flatnonzero(of == i) for i, name in enumerate(names)}
+
     def unit_of(self, strata: tuple[Stratum, ...]) -> IntArray:
         """Unit that each stratum is tested against, -1 for none (a new scanner, pooled cases)."""
         index = {unit: i for i, unit in enumerate(self.units)}
@@ -137,12 +153,13 @@ def build_reference(
     """
     past = _before(in_retrospect(history), until)
     units, assessability = _units(plan, past)
-    unit_of = np.array([units.index(s) if s in units else -1 for s in past.strata])
+    place = {unit: i for i, unit in enumerate(units)}
+    unit_of = np.array([place.get(s, -1) for s in past.strata])
     windows = case_windows(past, unit_of, plan.window_cases)
     in_time = np.lexsort((windows.start, windows.unit))
     windows = windows.select(in_time)
     within, varies = regularised(_within(past, windows, len(units), cohort))
-    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within)
+    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within, windows.noise)
     labels = _labels(past, cohort)
     shift = _shift(past, labels, cohort, within)
     bases = _bases(history.schema, null, varies, shift)
@@ -176,12 +193,12 @@ def build_reference(
 def _before(history: History, until: int) -> History:
     """The part of `history` that lies wholly before the day `until`."""
     c, m, la, s = history.cases, history.moments, history.labels, history.sentinels
-    in_c, in_m = c.end <= until, m.end <= until
+    in_m = m.end <= until
     in_l, in_s = np.flatnonzero(la.week + 7 <= until), np.flatnonzero(s.day < until)
     return History(
         history.schema,
         history.strata,
-        CaseRows(c.rows[in_c], c.start[in_c], c.end[in_c], c.arrival[in_c], c.stratum[in_c]),
+        c.where(c.end <= until),
         MomentRows(m.rows[in_m], m.start[in_m], m.end[in_m], m.arrival[in_m], m.stratum[in_m]),
         type(la)(
             la.rows[in_l],
@@ -255,6 +272,11 @@ def _within(past: History, windows: CaseWindows, units: int, cohort: Cohort | No
         apart = cohort.joint_mean - mean
         inner = np.tensordot(share, cohort.joint_covariance, axes=1)
         return np.asarray(inner + (apart * share[:, None]).T @ apart)
+    if windows.noise.any():
+        raise NotAssessable(
+            "the covariance within a day is not assessable under noise: second moments of "
+            "windows without noise or a validation cohort needed"
+        )
     n = windows.n[:, None]
     total = np.bincount(windows.unit, windows.n, units)
     sums = np.zeros((units, windows.mean.shape[1]))
@@ -316,6 +338,7 @@ def _score_direction(past: History, probability: FloatArray) -> FloatArray:
     """Difference of the classes' mean score terms (3,), from all cases and P(label | bin)."""
     schema = past.schema
     counts = score_counts(schema, past.cases.rows.sum(axis=0))[0, :-1].astype(np.float64)
+    counts = np.maximum(counts, 0)  # with noise a pooled bin may fall below
     p = probability[np.asarray(schema.label_bins)]
     edges = np.clip(schema.scores[0].edges, SCORE_FLOOR, 1 - SCORE_FLOOR)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -369,14 +392,25 @@ def _groups(units: tuple[Stratum, ...]) -> tuple[tuple[str, IntArray], ...]:
 
 
 def block_z(
-    basis: Basis, value: FloatArray, variance: FloatArray, reference: FloatArray
+    basis: Basis,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    noise: NoiseShare = EXACT,
 ) -> tuple[FloatArray, FloatArray]:
     """z and margin share (W, K') of a block: the directed coordinate first, where there is one."""
     z, share = value / np.sqrt(variance), reference / variance
     if basis.direction is None:
         return z, share
-    along, part = directed(basis, value, variance, reference)
+    along, part = directed(basis, value, variance, reference, noise)
     return np.column_stack([along, z]), np.column_stack([part, share])
+
+
+def _coordinates(
+    null: NullModel, basis: Basis, windows: CaseWindows
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    w = windows
+    return coordinates(null, basis, w.n, w.mean, w.unit, w.noise)
 
 
 def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
@@ -386,7 +420,7 @@ def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
     clipped values vary more than theirs; here that is found and allowed for.
     """
     units = len(null.cases)
-    value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+    value, variance, reference = _coordinates(null, basis, windows)
     own = np.maximum(1 - windows.n / null.cases[windows.unit], 0.5)[:, None]
     square = np.minimum(value**2 / ((variance - reference) * own), WILD**2)
     total = np.zeros((units, basis.size))
@@ -407,15 +441,34 @@ def _entry_scale(
 
 
 def combine(
-    value: FloatArray, variance: FloatArray, reference: FloatArray, n: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Case-weighted mean over windows (axis 0) of independent strata: value, variance, share."""
-    a = (n / n.sum())[:, None]
-    return (
-        (a * value).sum(axis=0),
-        (a**2 * variance).sum(axis=0),
-        (a**2 * reference).sum(axis=0),
-    )
+    place: IntArray,
+    groups: int,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    noise: NoiseShare,
+    n: IntArray,
+) -> tuple[FloatArray, FloatArray, FloatArray, NoiseShare]:
+    """Case-weighted means over windows of independent strata, by group: value, variance, share,
+    noise.
+
+    place : (W,) the group of each window, every one of 0 .. groups - 1. Returns (groups, K) each.
+    """
+    share = n / np.bincount(place, n, groups)[place]
+    shape, at = (groups, n.size), (place, np.arange(n.size))
+    plain, squared = csr_array((share, at), shape), csr_array((share**2, at), shape)
+    pooled = NoiseShare(squared @ noise.total, squared @ noise.reference)
+    return plain @ value, squared @ variance, squared @ reference, pooled
+
+
+def groups_of_units(
+    groups: tuple[tuple[str, IntArray], ...], units: int
+) -> tuple[IntArray, IntArray]:
+    """Place in `groups` of each stratum's site, and of the fleet, (units,) each; -1 for none."""
+    site, fleet = np.full(units, -1), np.full(units, -1)
+    for g, (name, members) in enumerate(groups):
+        (site if name else fleet)[members] = g
+    return site, fleet
 
 
 def _group_scale(
@@ -426,19 +479,21 @@ def _group_scale(
     scale: dict[str, FloatArray],
 ) -> FloatArray:
     """As `_scale` for groups: strata may share their good and bad days."""
-    result = np.ones((len(groups), len(bases)))
+    square = np.ones((len(groups), len(bases)))
     for b, (name, basis) in enumerate(bases.items()):
-        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+        value, variance, reference = _coordinates(null, basis, windows)
         variance = (variance - reference) * scale[name][windows.unit] ** 2
-        for g, (_, members) in enumerate(groups):
-            squares = []
-            inside = np.isin(windows.unit, members)
-            for day in np.unique(windows.arrival[inside]):
-                w = np.flatnonzero(inside & (windows.arrival == day))
-                v, s2, _ = combine(value[w], variance[w], reference[w], windows.n[w])
-                squares.append(float((np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean()))
-            result[g, b] = np.sqrt(max(float(np.mean(squares)), 1.0)) if squares else 1.0
-    return result
+        for of_unit in groups_of_units(groups, len(null.cases)):
+            used = np.flatnonzero(of_unit[windows.unit] >= 0)
+            keys = np.stack([of_unit[windows.unit[used]], windows.arrival[used]])
+            (group, _), place = np.unique(keys, axis=1, return_inverse=True)
+            n, nothing = windows.n[used], NoiseShare(*(np.zeros((used.size, 1)),) * 2)
+            parts = (value[used], variance[used], reference[used], nothing, n)
+            v, s2, _, _ = combine(place.ravel(), group.size, *parts)
+            of_day = (np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean(axis=1)
+            present, days = np.unique(group, return_counts=True)
+            square[present, b] = np.bincount(group, of_day)[present] / days
+    return np.asarray(np.sqrt(np.maximum(square, 1.0)))
 
 
 def _sentinels(past: History) -> SentinelReference | None:
@@ -464,18 +519,18 @@ def _sentinels(past: History) -> SentinelReference | None:
 
 def _score_mix(past: History) -> dict[str, FloatArray]:
     """Share of all cases in each merged label bin, by site."""
-    site = np.array([s.site for s in past.strata])[past.cases.stratum]
-    return {
-        str(one): merged_scores(past.schema, past.cases.rows[site == one].sum(axis=0))
-        for one in np.unique(site)
-    }
+    names = sorted({past.strata[i].site for i in np.unique(past.cases.stratum)})
+    of_stratum = np.array([names.index(s.site) if s.site in names else -1 for s in past.strata])
+    counts = merge_score_bins(past.schema, past.cases.rows[:, first_stage(past.schema)])
+    total = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
+    np.add.at(total, of_stratum[past.cases.stratum], counts)
+    return {name: shares(row) for name, row in zip(names, total, strict=True)}
 
 
-def merged_scores(schema: Schema, row: IntArray) -> FloatArray:
-    """Share of a row's cases in each merged label bin, (merged label bins,)."""
-    counts = score_counts(schema, row)[0, : schema.score_bins].astype(np.float64)
-    merged = np.bincount(np.asarray(schema.label_bins), counts, schema.merged_label_bins)
-    return np.asarray(merged / max(merged.sum(), 1))
+def shares(counts: IntArray) -> FloatArray:
+    """Share of the cases in each bin, of counts (bins,); one that noise leaves below 0 is none."""
+    counts = np.maximum(counts, 0)
+    return np.asarray(counts / max(int(counts.sum()), 1))
 
 
 def _streams(

@@ -17,6 +17,7 @@ from monitors.errors import DesignError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 TALLIES = ("analysed", "flagged", "abstained", "quality_rejected", "outside_limits", "failed")
 NUMERIC_UNITS = 1 << 20  # fixed-point steps between a numeric characteristic's outer edges

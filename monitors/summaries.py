@@ -5,8 +5,11 @@ Rows are int64 and additive (see `monitors.schema`): merging is `rows.sum(axis=0
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +20,14 @@ from monitors.schema import (
     JOINT_UNITS,
     NUMERIC_UNITS,
     TALLIES,
+    BoolArray,
     FloatArray,
     IntArray,
     Joint,
     Schema,
 )
+
+Counts = TypeVar("Counts", bound=np.number[Any])
 
 SCORE_FLOOR = 1e-6  # a probability is kept this far from 0 and 1 before its logit is taken
 CHUNK = 4096  # cases summarised at a time: what they need stays in the processor's cache
@@ -57,37 +63,44 @@ def joint_vector(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
     the reference mean, 0: a tag that some scanners leave out must not cost all of their cases.
     Random Fourier features after Rahimi and Recht (2007), NIPS 20.
     """
-    phi = _raw_joint(joint, schema, cases)
-    phi -= joint.centre
-    phi /= joint.scale
-    np.clip(phi, -JOINT_CLIP, JOINT_CLIP, out=phi)
-    blocks = joint.blocks
-    measured = phi[:, blocks["acquisition"].start : blocks["acquisition_square"].stop]
-    measured[np.isnan(measured)] = 0.0
-    phi[np.isnan(phi.sum(axis=1))] = np.nan
+    phi, complete = _joint(joint, schema, cases)
+    phi[~complete] = np.nan
     return phi
 
 
-def _raw_joint(joint: Joint, schema: Schema, cases: Cases) -> FloatArray:
-    """phi (n, p) in its own units, block by block."""
+def _joint(joint: Joint, schema: Schema, cases: Cases) -> tuple[FloatArray, BoolArray]:
+    """phi (n, p), and which of the n have a score and an embedding. Written in place throughout:
+    this is where an edge spends its time."""
     phi = np.empty((len(cases), joint.size))
     part = {name: phi[:, where] for name, where in joint.blocks.items()}
+    _acquisition(joint, schema, cases, part["acquisition"])
+    np.square(part["acquisition"], out=part["acquisition_square"])
     probability = np.clip(cases.scores[:, 0], SCORE_FLOOR, 1 - SCORE_FLOOR)
     logit = np.log(probability / (1 - probability))
     part["score"][:] = np.column_stack([logit, probability, logit**2])
-    index = [
-        next(i for i, f in enumerate(schema.numeric) if f.name == a) for a in joint.acquisition
-    ]
-    low = np.array([schema.numeric[i].edges[0] for i in index])
-    high = np.array([schema.numeric[i].edges[-1] for i in index])
-    np.clip(cases.numeric[:, index], low, high, out=part["acquisition"])
-    where = joint.blocks["acquisition"]
-    standard = (part["acquisition"] - joint.centre[where]) / joint.scale[where]
-    np.square(standard, out=part["acquisition_square"])
     part["embedding"][:] = np.where(np.isfinite(cases.embedding), cases.embedding, np.nan)
     np.cos(part["embedding"] @ joint.omega.T + joint.phase, out=part["fourier"])
     part["fourier"] *= np.sqrt(2.0 / max(joint.phase.size, 1))
-    return phi
+    acquisition = joint.blocks["acquisition"]
+    for rest in (slice(acquisition.start), slice(acquisition.stop, None)):
+        phi[:, rest] -= joint.centre[rest]
+        phi[:, rest] /= joint.scale[rest]
+    np.clip(phi, -JOINT_CLIP, JOINT_CLIP, out=phi)
+    measured = phi[:, acquisition.start : joint.blocks["acquisition_square"].stop]
+    np.copyto(measured, 0.0, where=np.isnan(measured))
+    return phi, np.isfinite(probability) & np.isfinite(part["embedding"]).all(axis=1)
+
+
+def _acquisition(joint: Joint, schema: Schema, cases: Cases, out: FloatArray) -> None:
+    """The characteristics of phi, clipped to their outer edges and standardised."""
+    place = {f.name: i for i, f in enumerate(schema.numeric)}
+    index = [place[name] for name in joint.acquisition]
+    low = np.array([schema.numeric[i].edges[0] for i in index])
+    high = np.array([schema.numeric[i].edges[-1] for i in index])
+    where = joint.blocks["acquisition"]
+    np.clip(np.take(cases.numeric, index, axis=1), low, high, out=out)
+    out -= joint.centre[where]
+    out /= joint.scale[where]
 
 
 def summarise(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
@@ -95,11 +108,21 @@ def summarise(schema: Schema, cases: Cases, group: IntArray, groups: int) -> Int
     _check(schema, cases)
     if group.shape != (len(cases),) or np.any((group < 0) | (group >= groups)):
         raise MonitorError(f"group: one of 0 .. {groups - 1} expected for each case")
-    rows = np.zeros((groups, schema.width(schema.columns)), dtype=np.int64)
-    for start in range(0, len(cases), CHUNK):
-        part = slice(start, start + CHUNK)
-        rows += _rows(schema, _select(cases, part), group[part], groups)
-    return rows
+    parts = [slice(start, start + CHUNK) for start in range(0, len(cases), CHUNK)]
+
+    def share(mine: Sequence[slice]) -> IntArray:
+        total = np.zeros((groups, schema.width(schema.columns)), dtype=np.int64)
+        for part in mine:
+            total += _rows(schema, _select(cases, part), group[part], groups)
+        return total
+
+    workers = min(len(parts), os.cpu_count() or 1)
+    if workers <= 1:
+        return share(parts)
+    # Whole numbers add to the same sum in any order, so that any number of cores may share them.
+    with ThreadPoolExecutor(workers) as pool:
+        totals = list(pool.map(share, [parts[i::workers] for i in range(workers)]))
+    return np.asarray(np.sum(totals, axis=0))
 
 
 def _select(cases: Cases, which: slice | npt.NDArray[np.bool_]) -> Cases:
@@ -116,7 +139,7 @@ def _rows(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArra
     rows = np.zeros((groups, schema.width(schema.columns)), dtype=np.int64)
     analysed = _is_analysed(cases)
     rows[:, schema.columns["tallies"]] = _tallies(cases.outcome, group, groups)
-    inside, at = _select(cases, analysed), group[analysed]
+    inside, at = (cases, group) if analysed.all() else (_select(cases, analysed), group[analysed])
     rows[:, schema.columns["numeric_counts"]] = _numeric_counts(schema, inside, at, groups)
     rows[:, schema.columns["numeric_sums"]] = _numeric_sums(schema, inside, at, groups)
     rows[:, schema.columns["categorical_counts"]] = _categorical_counts(schema, inside, at, groups)
@@ -141,9 +164,10 @@ def _summed(values: IntArray, group: IntArray, groups: int) -> IntArray:
 
 def quantised_joint(schema: Schema, cases: Cases) -> tuple[IntArray, np.ndarray]:
     """phi in fixed point for the complete cases, shape (m, p), and which of the n are complete."""
-    phi = joint_vector(schema.joint, schema, cases)
-    complete = np.asarray(np.isfinite(phi).all(axis=1))
-    return np.rint(phi[complete] * JOINT_UNITS).astype(np.int64), complete
+    phi, complete = _joint(schema.joint, schema, cases)
+    phi = phi if complete.all() else phi[complete]
+    phi *= JOINT_UNITS
+    return np.rint(phi, out=phi).astype(np.int64), complete
 
 
 def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
@@ -235,6 +259,18 @@ def score_counts(schema: Schema, rows: IntArray) -> IntArray:
     return _split(rows, schema, "score_counts", len(schema.scores))
 
 
+def first_stage(schema: Schema) -> slice:
+    """Where the counts by score of the first stage stand in a summary row, without the missing."""
+    begin = schema.columns["score_counts"].start
+    return slice(begin, begin + schema.score_bins)
+
+
+def merge_score_bins(schema: Schema, counts: npt.NDArray[Counts]) -> npt.NDArray[Counts]:
+    """Counts (..., score bins) in the coarser bins (..., merged) in which labels leave."""
+    begin = np.flatnonzero(np.diff(schema.label_bins, prepend=-1))
+    return np.asarray(np.add.reduceat(counts, begin, axis=-1))
+
+
 def categorical_counts(schema: Schema, rows: IntArray) -> list[IntArray]:
     """Per categorical characteristic, counts (..., categories + 2): approved, OTHER, missing."""
     flat = rows[..., schema.columns["categorical_counts"]]
@@ -294,30 +330,34 @@ def _tallies(outcome: IntArray, group: IntArray, groups: int) -> IntArray:
 def _binned(
     codes: npt.NDArray[np.integer[Any]], width: int, group: IntArray, groups: int
 ) -> IntArray:
-    """Counts (groups, items * width) of integer `codes` (n, items) in 0 .. width - 1."""
-    items = codes.shape[1]
-    flat = (group[:, None] * items + np.arange(items)) * width + codes
+    """Counts (groups, items * width) of integer `codes` (items, n) in 0 .. width - 1."""
+    items = len(codes)
+    flat = np.arange(0, items * width, width)[:, None] + group * (items * width)
+    flat += codes
     return np.bincount(flat.ravel(), minlength=groups * items * width).reshape(groups, -1)
 
 
 def _numeric_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
-    width = schema.numeric_bins + 3
-    codes = np.zeros(cases.numeric.shape[::-1], dtype=np.int16)
-    for f, x, code in zip(
-        schema.numeric, np.ascontiguousarray(cases.numeric.T), codes, strict=True
-    ):
-        for edge in f.edges:  # a dozen comparisons of a whole column are faster than a search
-            code += x >= edge
-        code[x == f.edges[-1]] = f.edges.size - 1  # the last bin is closed
-        code[np.isnan(x)] = width - 1
-    return _binned(codes.T, width, group, groups)
+    x = np.ascontiguousarray(cases.numeric.T)
+    small = np.int8 if schema.numeric_bins < 120 else np.int16
+    codes = np.zeros(x.shape, dtype=small)
+    edges = np.array([f.edges for f in schema.numeric]).reshape(len(x), schema.numeric_bins + 1, 1)
+    for i in range(edges.shape[1]):  # a dozen comparisons of everything are faster than a search
+        codes += (x >= edges[:, i]).view(np.int8)
+    if len(x):
+        np.copyto(codes, schema.numeric_bins, where=x == edges[:, -1])  # the last bin is closed
+        np.copyto(codes, schema.numeric_bins + 2, where=np.isnan(x))
+    return _binned(codes, schema.numeric_bins + 3, group, groups)
 
 
 def _numeric_sums(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
     low = np.array([f.edges[0] for f in schema.numeric])
-    high = np.array([f.edges[-1] for f in schema.numeric])
-    unit = np.clip((cases.numeric - low) / (high - low), 0, 1) * NUMERIC_UNITS
-    q = np.where(np.isnan(unit), 0, np.rint(unit)).astype(np.int64)
+    unit = cases.numeric - low
+    unit /= np.array([f.edges[-1] for f in schema.numeric]) - low
+    np.fmax(unit, 0, out=unit)  # a missing value becomes 0, and adds nothing
+    np.fmin(unit, 1, out=unit)
+    unit *= NUMERIC_UNITS
+    q = np.rint(unit, out=unit).astype(np.int64)
     sums = np.stack([_summed(part, group, groups) for part in (q, q * q)], axis=-1)
     return sums.reshape(groups, -1)
 
@@ -326,15 +366,15 @@ def _categorical_counts(schema: Schema, cases: Cases, group: IntArray, groups: i
     parts = [np.zeros((groups, 0), dtype=np.int64)]
     for i, c in enumerate(schema.categorical):
         width = len(c.categories) + 2
-        codes = np.where(cases.categorical[:, [i]] < 0, width - 1, cases.categorical[:, [i]])
-        parts.append(_binned(codes, width, group, groups))
+        codes = np.where(cases.categorical[:, i] < 0, width - 1, cases.categorical[:, i])
+        parts.append(_binned(codes[None], width, group, groups))
     return np.concatenate(parts, axis=1)
 
 
 def _score_counts(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArray:
     bins = schema.score_bins
-    codes = np.empty(cases.scores.shape, dtype=np.int64)
+    codes = np.empty(cases.scores.shape[::-1], dtype=np.int64)
     for s in range(len(schema.scores)):
         x = cases.scores[:, s]
-        codes[:, s] = np.where(np.isnan(x), bins, score_bin(schema, np.nan_to_num(x), s))
+        codes[s] = np.where(np.isnan(x), bins, score_bin(schema, np.nan_to_num(x), s))
     return _binned(codes, bins + 1, group, groups)

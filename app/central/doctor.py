@@ -1,4 +1,4 @@
-"""Look an installation over: database, migrations, keys, mail, audit trail, balances."""
+"""Look an installation over: database, keys, mail, identity provider, audit trail, balances."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from app import clock
+from app.central.accounts import repository as accounts
+from app.central.accounts.identity_provider import IdentityProvider
 from app.central.alerts.transport import open_transport
 from app.central.audit import service as audit
 from app.central.audit.verifier import verify
@@ -34,6 +36,7 @@ def examine(settings: CentralSettings, engine: Engine) -> list[Finding]:
         _migrations(engine),
         _trusted_keys(settings),
         _mail(settings),
+        *_provider(settings, engine),
         _audit(settings, engine),
         *_balances(engine),
     ]
@@ -63,6 +66,29 @@ def _mail(settings: CentralSettings) -> Finding:
     except AppError as error:
         return Finding("mail", False, str(error))
     return Finding("mail", True, settings.transport)
+
+
+def _provider(settings: CentralSettings, engine: Engine) -> list[Finding]:
+    if not settings.oidc_issuer:
+        return []
+    provider = IdentityProvider(settings)
+    try:
+        provider.secret()
+        keys = len(provider.document().keys.keys)
+    except AppError as error:
+        return [Finding("identity provider", False, str(error)), *_break_glass(settings, engine)]
+    said = f"{settings.oidc_issuer}, {keys} keys; register {provider.redirect_uri} there"
+    return [Finding("identity provider", True, said), *_break_glass(settings, engine)]
+
+
+def _break_glass(settings: CentralSettings, engine: Engine) -> list[Finding]:
+    if not settings.break_glass:
+        return []
+    with session_factory(engine).begin() as session:
+        can = settings.break_glass in accounts.lock_administrators(session)
+    expected = "an administrator who is not disabled and has a password of their own"
+    name = settings.break_glass
+    return [Finding("break-glass account", can, name if can else f"{name}: expected {expected}")]
 
 
 def _audit(settings: CentralSettings, engine: Engine) -> Finding:

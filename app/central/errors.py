@@ -43,6 +43,26 @@ class NotAuthenticated(AppError):
         self.reason = reason
 
 
+class SignInRefused(AppError):
+    """The identity provider's word on somebody is not taken. `reason` is a closed, countable word;
+    `who` is the account, else the subject at the provider, else empty: not known yet."""
+
+    status = 403
+    title = "Sign-in refused"
+
+    def __init__(self, reason: str, message: str, *, who: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.who = who
+
+
+class ProviderUnavailable(SignInRefused):
+    """The identity provider does not answer, or not as its standard says."""
+
+    status = 503
+    title = "Identity provider unavailable"
+
+
 class TooLarge(AppError):
     """More bytes than are read."""
 

@@ -40,9 +40,11 @@ def refusal(error: AppError) -> JSONResponse:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For `responses=` of a route: which refusals its documentation lists."""
-    content = {MEDIA_TYPE: {"schema": {"type": "object"}}}
-    return {status: {"description": "Problem details", "content": content} for status in statuses}
+    """For `responses=` of a route: which refusals its documentation lists.
+
+    What each is stands in `app/central/openapi/refusals.py`.
+    """
+    return {status: {"description": "Problem details"} for status in statuses}
 
 
 def install(app: FastAPI) -> None:

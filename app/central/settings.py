@@ -6,15 +6,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.contracts.signing import SigningKey
 from app.errors import ContractError
 
 PREFIX = "LOCKWATCH_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class CentralSettings(BaseModel):
@@ -42,6 +44,15 @@ class CentralSettings(BaseModel):
     """IANA zone of the manufacturer: in which regulatory clocks count days, and of the digest."""
     secure_cookies: bool = True
     """Cookies only over https; false only for a service on the loopback."""
+    oidc_issuer: str = ""
+    """Issuer identifier of the manufacturer's identity provider; empty: passwords alone."""
+    oidc_client_id: str = ""
+    oidc_client_secret_file: Path | None = None
+    """None: a public client, which PKCE alone protects."""
+    oidc_name: str = "the identity provider"
+    """What people call the provider, on the button of the sign-in page."""
+    break_glass: str = ""
+    """The one account that may still sign in by password beside the provider; empty: everybody."""
     requests_per_minute: int = Field(default=600, ge=1)
     """Of one edge, after authentication; enrolment attempts of one address are a tenth."""
 
@@ -51,6 +62,16 @@ class CentralSettings(BaseModel):
         if zone not in available_timezones():
             raise ValueError(f"an IANA time zone expected, got {zone!r}")
         return zone
+
+    @model_validator(mode="after")
+    def _names_a_provider_whole(self) -> Self:
+        if self.oidc_issuer:
+            check_address(self.oidc_issuer, "oidc_issuer")
+            if not self.oidc_client_id:
+                raise ValueError("oidc_client_id: expected with oidc_issuer, got none")
+        elif self.oidc_client_id or self.oidc_client_secret_file or self.break_glass:
+            raise ValueError("oidc_issuer: expected with any other oidc setting and break_glass")
+        return self
 
     @property
     def database_dir(self) -> Path:
@@ -72,6 +93,21 @@ class CentralSettings(BaseModel):
         return SigningKey.load_or_create(self.data_dir / "keys" / "receipt.key")
 
 
+def check_address(url: str, what: str) -> None:
+    """An address that tokens and secrets may travel to: https, or this machine itself."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise ValueError(f"{what}: an address expected, got {url[:200]!r}") from error
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
+    if not is_safe or not host or parts.query or parts.fragment or parts.username:
+        raise ValueError(
+            f"{what}: an https:// address without query, fragment and user expected "
+            f"(http:// only of this machine itself), got {url[:200]!r}"
+        )
+
+
 def read_settings(
     path: Path | None = None, environment: Mapping[str, str] | None = None, **given: Any
 ) -> CentralSettings:
@@ -90,7 +126,7 @@ def read_settings(
 
 
 def _absolute(values: dict[str, Any], start: Path) -> dict[str, Any]:
-    for name in ("data_dir", "mail_password_file"):
+    for name in ("data_dir", "mail_password_file", "oidc_client_secret_file"):
         if name in values:
             values[name] = start / values[name]
     return values

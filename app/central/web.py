@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.central import problems
 from app.central.accounts.credential_routes import router as credentials
+from app.central.accounts.identity_provider import IdentityProvider
 from app.central.accounts.people_routes import router as people
 from app.central.accounts.permissions import SAFE_METHODS
 from app.central.accounts.routes import router as accounts
@@ -18,12 +19,14 @@ from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
 from app.central.database import apart, session_factory
 from app.central.events.routes import router as events
+from app.central.example.store import engine_beside
 from app.central.exports.routes import router as exports
 from app.central.fleet.routes import router as fleet
 from app.central.intake.limits import Limiter
 from app.central.intake.routes import edge_router
 from app.central.intake.routes import router as intake
 from app.central.jobs.routes import router as jobs
+from app.central.openapi import document
 from app.central.recalibration.routes import router as recalibration
 from app.central.references.routes import router as references
 from app.central.renderers import Renderers
@@ -54,15 +57,21 @@ def create_app(
     app.state.settings = settings
     app.state.request_sessions = session_factory(bind)
     app.state.sessions = session_factory(apart(bind))  # what is committed whatever the request does
+    app.state.example_sessions = None  # a connection (tests) has no other beside it
+    if isinstance(bind, Engine):
+        app.state.example_sessions = session_factory(engine_beside(bind))
     app.state.key = settings.receipt_key()
     app.state.renderers = renderers
     app.state.edge_limiter = Limiter(settings.requests_per_minute)
+    app.state.provider = IdentityProvider(settings) if settings.oidc_issuer else None
+    app.state.sign_in_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
     app.state.enrolment_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
         app.include_router(router)
     for router in (people, credentials, events, exports, recalibration, jobs, audit, alerts):
         app.include_router(router)
+    document.install(app)
     app.add_middleware(Guard, origin=_origin(settings.base_url))
     return app
 

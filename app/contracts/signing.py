@@ -89,16 +89,16 @@ def seal(payload_type: str, payload: Any, keys: Sequence[SigningKey]) -> bytes:
     """A DSSE envelope around the canonical JSON of `payload`, signed by every key."""
     body = canonical(payload)
     message = _pae(payload_type, body)
-    return canonical(
-        {
-            "payloadType": payload_type,
-            "payload": base64.b64encode(body).decode(),
-            "signatures": [
-                {"keyid": key.key_id, "sig": base64.b64encode(key._private.sign(message)).decode()}
-                for key in keys
-            ],
-        }
-    )
+    envelope = {
+        "payload": base64.b64encode(body).decode(),
+        "payloadType": payload_type,
+        "signatures": [
+            {"keyid": key.key_id, "sig": base64.b64encode(key._private.sign(message)).decode()}
+            for key in keys
+        ],
+    }
+    # Texts of printable ASCII under names in order: canonical as it stands, at the speed of C.
+    return json.dumps(envelope, separators=(",", ":")).encode()
 
 
 def open_sealed(

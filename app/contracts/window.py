@@ -16,8 +16,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import struct
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -70,6 +72,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "reasons": ("outcome", "reason"),  # one column: cases or objects so far
     "strata": _STRATUM,  # Schema.columns
     "moments": _STRATUM,  # Schema.moment_columns
+    "noise": ("table",),  # row "strata": the scale of the noise on each column, 0 for none
     "subgroups": ("margin", "level"),  # Schema.margin_columns
     "labels": ("week", "source", "reader_group", "policy"),  # Schema.label_columns
     "sentinel": ("date", "reader_group"),  # Schema.sentinel_columns; reader_group "" = re-scoring
@@ -120,7 +123,7 @@ class Window:
     @property
     def digest(self) -> str:
         """Names the window: SHA-256 over domain and header (which holds the body's digest)."""
-        return header_digest(self.header)
+        return _named(_split(self.raw)[0])
 
 
 def encode(header: Header, tables: Mapping[str, Table], key: SigningKey) -> Window:
@@ -141,11 +144,37 @@ def read_header(raw: bytes) -> Header:
     return _unpack_header(_split(raw)[0])
 
 
+def is_whole(raw: bytes, digest: str) -> bool:
+    """Whether these are the header and body that `digest` names; no signature is looked at."""
+    try:
+        packed, body, _ = _split(raw)
+        header = _unpack_header(packed)
+    except ContractError:
+        return False
+    is_body = hashlib.sha256(body).hexdigest() == header.body_digest
+    return is_body and _named(packed) == digest
+
+
+def _named(packed: bytes) -> str:
+    return hashlib.sha256(DOMAIN.encode() + packed).hexdigest()
+
+
 def decode(raw: bytes, public: bytes) -> Window:
     """Verify the signature, then the body's digest, then decode within bounds."""
     packed, body, signature = _split(raw)
     verify(public, DOMAIN, packed, signature)
+    return _decoded(raw, _unpack_header(packed), body)
+
+
+def decode_by(raw: bytes, key_of: Callable[[Header], bytes]) -> Window:
+    """The same where the header, not yet verified, says whose key should verify the window."""
+    packed, body, signature = _split(raw)
     header = _unpack_header(packed)
+    verify(key_of(header), DOMAIN, packed, signature)
+    return _decoded(raw, header, body)
+
+
+def _decoded(raw: bytes, header: Header, body: bytes) -> Window:
     if hashlib.sha256(body).hexdigest() != header.body_digest:
         raise ContractError("body_digest", "the body is not the one that was signed")
     return Window(header, _unpack_body(body), raw)
@@ -173,11 +202,6 @@ def split_batch(content: bytes) -> list[bytes]:
     if not windows:
         raise ContractError("empty", "at least one window expected")
     return windows
-
-
-def header_digest(header: Header) -> str:
-    """SHA-256 over domain and packed header."""
-    return hashlib.sha256(DOMAIN.encode() + _pack_header(header)).hexdigest()
 
 
 _HEADER_FIELDS: tuple[tuple[str, str], ...] = (
@@ -274,7 +298,7 @@ def _check_header(header: Header) -> None:
             raise ContractError("header", f"{name}: one of {known} expected")
     if header.end <= header.start:
         raise ContractError("header", "end must be after start")
-    if not (np.isfinite(header.known_answer_deviation) and header.known_answer_deviation >= 0):
+    if not (math.isfinite(header.known_answer_deviation) and header.known_answer_deviation >= 0):
         raise ContractError("header", "known_answer_deviation must be finite and not negative")
 
 
@@ -338,18 +362,30 @@ def _unpack_body(body: bytes) -> dict[str, Table]:
 
 
 def _inflate(body: bytes) -> bytes:
-    # max_output_size is ignored when the frame declares its size: check that, then stream.
+    # max_output_size is ignored when the frame declares its size: check that, else stream.
     try:
         declared = zstandard.frame_content_size(body)
         if declared > BODY_LIMIT:
             raise ContractError("too_large", f"body declares {declared} bytes, limit {BODY_LIMIT}")
-        reader = zstandard.ZstdDecompressor(max_window_size=BODY_LIMIT).stream_reader(body)
-        payload = reader.read(BODY_LIMIT + 1)
+        if declared >= 0:
+            return _decompressor().decompress(body)  # so much and no more
+        payload = _decompressor().stream_reader(body).read(BODY_LIMIT + 1)
     except zstandard.ZstdError as error:
         raise ContractError("body", "body does not decompress") from error
     if len(payload) > BODY_LIMIT:
         raise ContractError("too_large", f"body of more than {BODY_LIMIT} bytes")
     return payload
+
+
+_OF_THREAD = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's: making one takes longer than it then needs for a window."""
+    if not hasattr(_OF_THREAD, "decompressor"):
+        _OF_THREAD.decompressor = zstandard.ZstdDecompressor(max_window_size=BODY_LIMIT)
+    made: zstandard.ZstdDecompressor = _OF_THREAD.decompressor
+    return made
 
 
 def _read_index(head: bytes) -> list[tuple[str, tuple[tuple[str, ...], ...], int]]:

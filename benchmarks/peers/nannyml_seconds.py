@@ -42,7 +42,7 @@ def estimated(scores: np.ndarray) -> dict[str, float]:
     frame = pd.DataFrame(scores, columns=["p", "label"])
     frame["said"] = (frame["p"] >= 0.5).astype(int)
     half = len(frame) // 2
-    metrics = ["recall", "specificity", "precision"]
+    metrics = ["recall", "specificity", "precision", "roc_auc"]
     estimator = nannyml.CBPE(
         y_pred_proba="p",
         y_true="label",

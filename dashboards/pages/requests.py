@@ -10,17 +10,20 @@ from urllib.parse import parse_qs, quote, urlsplit
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.accounts import service as accounts
 from app.central.accounts.service import Person, Signer
-from app.central.errors import NotAuthenticated, PasswordDue, TooLarge, Unusable
+from app.central.errors import NotAuthenticated, PasswordDue, SignInRefused, TooLarge, Unusable
 from app.errors import AppError
 from dashboards import wording
 from dashboards.headers import HEADERS
-from dashboards.pages.views import ProblemView
+from dashboards.pages import taking
+from dashboards.pages.views import Link, ProblemView
 from dashboards.templating import render
 
+Check = Callable[[sessionmaker[Session], Person, str, datetime], Signer]
+TO_FLEET, TO_SIGN_IN = Link("To the fleet", "/"), Link("To the sign-in", "/sign-in")
 LARGEST_FORM = 64 << 10
 SEE_OTHER = 303
 PASSWORD_PAGE = "/account/password"  # noqa: S105 - where it is chosen
@@ -35,6 +38,7 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             try:
+                taking.ask(request)
                 answer = await handle(request)
             except NotAuthenticated:
                 answer = to_sign_in(request)
@@ -58,7 +62,8 @@ def to_sign_in(request: Request) -> Response:
 
 def problem_page(error: AppError) -> Response:
     """A refusal in words."""
-    view = ProblemView(error.title, str(error))
+    onward = TO_SIGN_IN if isinstance(error, SignInRefused) else TO_FLEET
+    view = ProblemView(error.title, str(error), onward)
     return HTMLResponse(render("problem.html", view=view, shell=None), error.status)
 
 
@@ -114,10 +119,11 @@ def with_password(
     run: Callable[[Signer], None],
     *,
     wrong_password: str,
+    check: Check = accounts.sign,
 ) -> tuple[str, ...]:
     """Act if the field `password` is the person's; what stood in the way, in words."""
     try:
-        signer = accounts.sign(request.app.state.sessions, person, fields.get("password", ""), now)
+        signer = check(request.app.state.sessions, person, fields.get("password", ""), now)
         with session.begin_nested():
             run(signer)
     except NotAuthenticated:

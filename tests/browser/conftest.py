@@ -14,6 +14,7 @@ import uvicorn
 from app.central.accounts.models import Role
 from tests.dashboards.conftest import Scene, scene
 from tests.dashboards.pages_examples import await_an_edge, draft_a_report
+from tests.support.example_world import load
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -33,12 +34,12 @@ QUIET = (
 
 
 class Service:
-    """The scene's application on a port of the loopback."""
+    """The scene's application on a port of the loopback; 0: whichever is free."""
 
-    def __init__(self, played: Scene) -> None:
+    def __init__(self, played: Scene, port: int = 0) -> None:
         self.scene = played
         config = uvicorn.Config(
-            played.world.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"
+            played.world.app, host="127.0.0.1", port=port, log_level="error", lifespan="off"
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -64,6 +65,7 @@ def service(scene: Scene) -> Iterator[Service]:
     scene.browser(Role.ADMINISTRATOR)
     draft_a_report(scene)
     await_an_edge(scene)
+    load(scene.engine)
     with Service(scene) as running:
         yield running
 

@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 from app import clock
 from app.central.accounts.models import Role
 from app.central.accounts.permissions import GRANTS
+from app.central.openapi.doors import doors
 from app.central.surveillance.service import raise_event
 from tests.support.fleet import PASSWORD, World
-from tests.support.routes import doors
 
 Json = Any
 NASTY = ("", "\x00", "a\x00b", "x" * 5000, "😀", "../..", "%00", "-1", "1e9", "nan", "'; --")

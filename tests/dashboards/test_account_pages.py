@@ -247,6 +247,43 @@ def test_a_refused_token_is_not_made(world: World, changes: dict[str, str], why:
     assert "You have no API token." in answer.text and PASSWORD not in answer.text
 
 
+def test_sessions_are_listed_by_browser_and_ended(world: World) -> None:
+    ann = world.browser("ann", Role.VIEWER)
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    others = [
+        TestClient(world.app, headers={"user-agent": a}) for a in (firefox, "<b>", "curl/8.5")
+    ]
+    for other in others:
+        other.post("/sign-in", data={"name": "ann", "password": PASSWORD, "then": OWN})
+    page = ann.get(OWN).text
+    identifiers = re.findall(r'name="id" value="([0-9a-f]{64})"', page)
+
+    ended = ann.post("/account/sessions/end", data={"id": identifiers[0]})
+    rest = ann.post("/account/sessions/end-others", data={"x": ""})
+
+    assert "Firefox on Linux" in page and "&lt;b&gt;" in page and "curl/8.5" in page
+    assert len(identifiers) == page.count("End this session") == 3
+    assert re.search(r"testclient</td>.*?<td>this one</td>", page, re.DOTALL)
+    assert words.NOTICES["session"] in ended.text and ended.text.count("End this session") == 2
+    assert words.NOTICES["sessions"] in rest.text and "End this session" not in rest.text
+    assert {o.get(OWN).url.path for o in others} == {"/sign-in"}
+    assert Page(page).open == Page(rest.text).open == []
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0.0.0 Safari/537.36", "Chrome on Windows"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140 Safari/537.36 Edg/140", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Safari/604.1", "Safari on iPhone"),
+        ("python-httpx/0.28", "python-httpx/0.28"),
+        ("", "not said"),
+    ],
+)
+def test_a_browser_is_named_in_short(agent: str, shown: str) -> None:
+    assert words.browser(agent) == shown
+
+
 def test_a_token_cannot_change_the_account_of_its_owner(world: World) -> None:
     ann = world.browser("ann", Role.ADMINISTRATOR)
     given = {"purpose": "notebook", "days": "30", "password": PASSWORD}

@@ -11,12 +11,18 @@ from starlette.testclient import TestClient
 from app.central.accounts import people
 from app.central.accounts.models import Role
 from app.central.accounts.permissions import GRANTS, Permission
+from app.central.openapi.doors import Door, doors
 from dashboards.web import install
 from tests.conftest import Clock
 from tests.support.fleet import World
-from tests.support.routes import Door, doors
 
-OPEN = {("GET", "/static/{version}/{name}"), ("GET", "/sign-in"), ("POST", "/sign-in")}
+OPEN = {
+    ("GET", "/static/{version}/{name}"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/sign-in/provider"),
+    ("GET", "/sign-in/provider/return"),
+}
 
 
 @pytest.fixture

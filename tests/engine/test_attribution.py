@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from monitors.attribution import INTERCEPTS, READ_GAIN, Labels, Moved, Reads, Verdict, attribute
+from monitors.attribution import INTERCEPTS, READ_GAIN, Labels, Reads, Verdict, attribute
+from monitors.moved import Moved
 
 A, G = 4, 5  # acquisition entries, then score and embedding
 DIRECTION = np.concatenate([np.zeros(A), [1.6, 1.2, -0.8, 0.6, 0.4]])

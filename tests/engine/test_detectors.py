@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from monitors.detectors import (
     DAYS_A_YEAR,
+    LARGEST,
     advance,
     average,
     limit,
@@ -39,14 +40,14 @@ def test_the_margin_makes_a_shift_up_to_it_harmless() -> None:
 def test_false_signals_stay_within_the_budget_whatever_the_time_between_looks() -> None:
     rng = np.random.default_rng(3)
     runs, looks, days = 400, 100, 3.0
-    bar = np.log(limit(1, 12.0))  # one stream that may signal falsely once a month
-    log_m, signals = np.full((runs, 2, 3), -np.inf), 0
+    bar = limit(1, 12.0)  # one stream that may signal falsely once a month
+    m, signals = np.zeros((runs, 2, 3)), 0
     for _ in range(looks):
         evidence = shift_evidence(rng.normal(size=runs), np.zeros(runs))
-        log_m = advance(log_m, np.array(days), evidence)
-        over = average(log_m, np.full((2, 3), -np.log(6))) >= bar
+        m = advance(m, days, evidence)
+        over = average(m, np.full((2, 3), 1 / 6)) >= bar
         signals += int(over.sum())
-        log_m[over] = -np.inf
+        m[over] = 0
 
     per_year = signals / (runs * looks * days / DAYS_A_YEAR)
 
@@ -55,16 +56,25 @@ def test_false_signals_stay_within_the_budget_whatever_the_time_between_looks() 
 
 def test_a_shift_of_one_standard_deviation_is_found_in_three_weeks_of_days() -> None:
     rng = np.random.default_rng(4)
-    runs, bar = 300, np.log(limit(34, 1.0))
-    log_m, found = np.full((runs, 2, 3), -np.inf), np.full(runs, 99)
+    runs, bar = 300, limit(34, 1.0)
+    m, found = np.zeros((runs, 2, 3)), np.full(runs, 99)
     for day in range(1, 60):
         evidence = shift_evidence(rng.normal(1, 1, runs), np.zeros(runs))
-        log_m = advance(log_m, np.array(1.0), evidence)
-        over = average(log_m, np.full((2, 3), -np.log(6))) >= bar
+        m = advance(m, 1.0, evidence)
+        over = average(m, np.full((2, 3), 1 / 6)) >= bar
         found = np.where(over & (found == 99), day, found)
 
     # statistics.md B2: 20 windows at 100 streams with daily windows, 11 at one stream.
     assert 11 <= np.median(found) <= 20
+
+
+def test_a_detector_counts_no_further_than_a_number_can_say() -> None:
+    m = np.zeros(3)
+    for _ in range(3):
+        m = advance(m, 1.0, np.array([-5000.0, 0.0, 5000.0]))
+
+    assert m == pytest.approx([0, 3, LARGEST])
+    assert average(m, np.full(3, 1 / 3)) < LARGEST
 
 
 @given(st.lists(st.floats(-700, 700), min_size=1, max_size=20))

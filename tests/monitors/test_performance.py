@@ -115,6 +115,30 @@ def test_model_based_performance_is_right_only_once_the_prevalence_is(
         assert values == pytest.approx(list(expected), abs=0.006)
 
 
+def test_the_estimated_area_is_that_of_labels_drawn_from_the_calibration() -> None:
+    rng = np.random.default_rng(5)
+    cases = some_cases(0.12).astype(np.int64)
+    rate = isotonic(
+        (REFERENCE.positive + 0.5) / (REFERENCE.positive + REFERENCE.negative + 1),
+        REFERENCE.positive + REFERENCE.negative + 1,
+    )
+    positive = rng.binomial(cases, rate, size=(400, cases.size))
+
+    drawn = auc(Classes(cases - positive, positive)).value
+    estimate = cbpe(REFERENCE, cases, THRESHOLD_BIN).auc
+
+    assert float(estimate.value) == pytest.approx(
+        drawn.mean(), abs=4 * drawn.std() / np.sqrt(drawn.size)
+    )
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_a_flat_calibration_is_no_better_than_chance() -> None:
+    flat = Classes(np.full(4, 900.0), np.full(4, 100.0))
+
+    assert float(cbpe(flat, [10, 20, 30, 40], 2).auc.value) == pytest.approx(0.5)
+
+
 def test_model_based_performance_is_blind_to_missed_positives() -> None:
     result = cbpe(REFERENCE, some_cases(0.12, missed=0.6), THRESHOLD_BIN)
 

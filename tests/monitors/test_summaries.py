@@ -189,6 +189,31 @@ def test_a_schema_without_categories_has_none_to_count() -> None:
     assert categorical_counts(schema, row) == []
 
 
+def test_a_schema_without_characteristics_counts_scores_and_embeddings_alone() -> None:
+    plain = a_joint()
+    at = plain.blocks
+    kept = np.r_[at["score"], at["embedding"], at["fourier"]]
+    joint = a_joint(acquisition=(), centre=plain.centre[kept], scale=plain.scale[kept])
+    schema = a_schema(numeric=(), categorical=(), joint=joint)
+    n = 9000  # more than one core's share
+    some = fields(some_cases(n)) | {"numeric": np.zeros((n, 0))}
+    cases = Cases(**{**some, "categorical": np.zeros((n, 0), dtype=np.int64)})
+
+    row = summarise(schema, cases, np.zeros(n, dtype=np.int64), 1)[0]
+
+    assert score_counts(schema, row).sum(axis=-1).tolist() == [n, n]
+    assert joint_means(schema, row)[1] == pytest.approx(
+        joint_means(SCHEMA, the_row(some_cases(n)))[1][kept], abs=1e-3
+    )
+
+
+def test_a_large_table_is_the_sum_of_its_parts_on_any_number_of_cores() -> None:
+    cases = some_cases(20_000)
+    parts = [take(cases, np.arange(i, 20_000, 5)) for i in range(5)]
+
+    assert np.array_equal(the_row(cases), sum(the_row(part) for part in parts))
+
+
 def fields(cases: Cases) -> dict[str, np.ndarray]:
     return {name: getattr(cases, name) for name in Cases.__dataclass_fields__}
 

@@ -24,14 +24,14 @@ def false_signals_of_promised(windows: int, years: float, factor: float | None =
     limit = years * DAYS_A_YEAR
     q = margin_factor(share, limit) if factor is None else factor
     off = np.repeat(ERRORS, RUNS) * np.sqrt(share)
-    log_m = np.full((off.size, SIGNS.size, 3), -np.inf)
-    weight = np.full((SIGNS.size, 3), -np.log(6))
+    m = np.zeros((off.size, SIGNS.size, 3))
+    weight = np.full((SIGNS.size, 3), 1 / 6)
     signalled = np.zeros(off.size, dtype=bool)
     margin = np.full(off.size, q * np.sqrt(share))
     for _ in range(365):
         z = np.sqrt(1 - share) * rng.normal(size=off.size) - off
-        log_m = advance(log_m, np.array(1.0), shift_evidence(z, margin))
-        signalled |= average(log_m, weight) >= np.log(limit)
+        m = advance(m, 1.0, shift_evidence(z, margin))
+        signalled |= average(m, weight) >= limit
     chance = signalled.reshape(ERRORS.size, RUNS).mean(axis=1)
     density = norm.pdf(ERRORS) * np.where(ERRORS == 0, 0.5, 1)
     return float((chance * density).sum() / density.sum() * years)

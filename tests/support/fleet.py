@@ -62,14 +62,14 @@ class World:
         manifest: Manifest | None = None,
         **settings: Any,
     ) -> None:
-        self.settings = CentralSettings(
-            data_dir=folder / "central",
-            base_url="http://testserver",
-            trusted_keys=(MANUFACTURER.public.hex(),),
-            secure_cookies=False,
-            mail=f"maildir:{folder / 'mail'}",
-            **settings,
-        )
+        usual: dict[str, Any] = {
+            "data_dir": folder / "central",
+            "base_url": "http://testserver",
+            "trusted_keys": (MANUFACTURER.public.hex(),),
+            "secure_cookies": False,
+            "mail": f"maildir:{folder / 'mail'}",
+        }
+        self.settings = CentralSettings(**(usual | settings))
         self.bind = bind
         self.sessions = session_factory(bind)
         self.app = create_app(self.settings, bind)

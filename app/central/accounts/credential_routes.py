@@ -63,7 +63,7 @@ def list_tokens(session: DbSession, person: Viewer) -> Sequence[ApiToken]:
 
 
 @router.post(
-    "/tokens", response_model=TokenMade, status_code=201, responses=problems(401, 403, 422)
+    "/tokens", response_model=TokenMade, status_code=201, responses=problems(401, 403, 409, 422)
 )
 def create_token(
     body: NewToken, request: Request, session: DbSession, person: Viewer, now: Now

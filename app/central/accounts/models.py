@@ -23,6 +23,13 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
+class OpenedWith(StrEnum):
+    """What opened a session."""
+
+    PASSWORD = "password"  # noqa: S105 - the word, not one
+    PROVIDER = "provider"
+
+
 class Account(Base):
     """A person. Accounts are disabled, never deleted: their decisions stay."""
 
@@ -65,6 +72,39 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(comment="When")
     last_used_at: Mapped[datetime] = mapped_column(comment="For the idle limit")
     ends_at: Mapped[datetime] = mapped_column(comment="Absolute limit")
+    client: Mapped[str] = mapped_column(
+        server_default="", comment="User-Agent of the browser, as it called itself at log-in"
+    )
+    opened_with: Mapped[OpenedWith] = mapped_column(
+        server_default=OpenedWith.PASSWORD.value, comment="password or provider"
+    )
+
+
+class Identity(Base):
+    """Who somebody is at an identity provider: issuer and subject, never an e-mail address."""
+
+    __tablename__ = "account_identity"
+
+    issuer: Mapped[str] = mapped_column(primary_key=True, comment="Issuer identifier, as compared")
+    subject: Mapped[str] = mapped_column(primary_key=True, comment="`sub`, unique at the issuer")
+    account: Mapped[str] = mapped_column(
+        ForeignKey("account.name"), unique=True, comment="Whose identity"
+    )
+    linked_at: Mapped[datetime] = mapped_column(comment="When")
+    linked_by: Mapped[str] = mapped_column(comment="Account name of the administrator")
+
+
+class ProviderRequest(Base):
+    """A sign-in that is under way at the identity provider; taken once, by the browser it is of."""
+
+    __tablename__ = "provider_request"
+
+    state_hash: Mapped[str] = mapped_column(primary_key=True, comment="SHA-256 of `state`")
+    browser_hash: Mapped[str] = mapped_column(comment="SHA-256 of the cookie of the browser")
+    nonce: Mapped[str] = mapped_column(comment="What the token must repeat")
+    verifier: Mapped[str] = mapped_column(comment="PKCE code verifier")
+    then: Mapped[str] = mapped_column(comment="Path where the person was going")
+    expires_at: Mapped[datetime] = mapped_column(comment="Means nothing from then on")
 
 
 class ApiToken(Base):

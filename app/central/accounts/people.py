@@ -1,7 +1,7 @@
 """What an administrator does to accounts, and what a person does to the own password.
 
-Changing a role, a site or a password, and disabling, end every session of the person. One
-active administrator is always left.
+Changing a role, a site or a password, and disabling, end every session of the person; a reset
+and disabling revoke the API tokens too. One active administrator is always left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.central.accounts import repository
+from app.central.accounts import repository, tokens
 from app.central.accounts.models import Account, Role
 from app.central.accounts.service import (
     SHORTEST_PASSWORD,
@@ -90,14 +90,14 @@ def change(
 
 
 def disable(session: Session, name: str, *, by: str, now: datetime) -> None:
-    """No more log-ins, and every session of the person ends."""
+    """No more log-ins; every session of the person ends, and every API token is revoked."""
     administrators = repository.lock_administrators(session)
     account = get(session, name, lock=True)
     if account.disabled_at is not None:
         return
     _leave_an_administrator(account, administrators)
     account.disabled_at = now
-    repository.end_sessions(session, name)
+    _shut_out(session, name, by=by, now=now)
     audit.record(session, actor=by, action="accounts:account:disable", subject=name, at=now)
 
 
@@ -123,7 +123,10 @@ def unlock(session: Session, name: str, *, by: str, now: datetime) -> None:
 
 
 def reset_password(session: Session, name: str, *, by: str, now: datetime) -> str:
-    """A one-time password in place of a forgotten one; returned and stored nowhere."""
+    """A one-time password in place of a forgotten one; returned and stored nowhere.
+
+    Sessions end and API tokens are revoked: a reset may mean that somebody else had the old one.
+    """
     if name == by:
         raise NotAllowed("your own password is changed with the present one, on the page Account")
     account = get(session, name, lock=True)
@@ -133,7 +136,7 @@ def reset_password(session: Session, name: str, *, by: str, now: datetime) -> st
     account.password_hash = hash_password(password)
     account.password_until = now + ONE_TIME_LIFE
     account.failed_attempts, account.locked_until = 0, None
-    repository.end_sessions(session, name)
+    _shut_out(session, name, by=by, now=now)
     audit.record(session, actor=by, action="accounts:password:reset", subject=name, at=now)
     return password
 
@@ -152,6 +155,11 @@ def set_password(session: Session, name: str, password: str, *, now: datetime) -
     repository.end_sessions(session, name)
     audit.record(session, actor=name, action="accounts:password:change", subject=name, at=now)
     return account
+
+
+def _shut_out(session: Session, name: str, *, by: str, now: datetime) -> None:
+    repository.end_sessions(session, name)
+    tokens.revoke_all(session, name, by=by, now=now)
 
 
 def _leave_an_administrator(leaving: Account, administrators: set[str]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from app.central.accounts import people, repository, service
-from app.central.accounts.models import Account
+from app.central.accounts import identities, people, repository, service
+from app.central.accounts.models import Account, Identity
 from app.central.accounts.permissions import Administrator, Now
 from app.central.accounts.schemas import (
     AccountOut,
+    IdentityOut,
     NewAccount,
+    NewIdentity,
     NewRole,
     OneTimePassword,
     PersonOut,
@@ -77,3 +79,27 @@ def unlock_account(name: str, session: DbSession, now: Now, by: Administrator) -
 def reset_password(name: str, session: DbSession, now: Now, by: Administrator) -> OneTimePassword:
     """A one-time password in place of a forgotten one; shown here and nowhere else."""
     return OneTimePassword(password=people.reset_password(session, name, by=by.name, now=now))
+
+
+@router.get("/{name}/identity", response_model=IdentityOut, responses=problems(401, 403, 404))
+def get_identity(name: str, session: DbSession, _: Administrator) -> Identity:
+    """The identity at the provider with which a person signs in."""
+    return identities.identity_of(session, name)
+
+
+@router.put(
+    "/{name}/identity", response_model=IdentityOut, responses=problems(401, 403, 404, 409, 422)
+)
+def link_identity(
+    name: str, body: NewIdentity, request: Request, session: DbSession, now: Now, by: Administrator
+) -> Identity:
+    """Let a subject at the identity provider sign in as this person."""
+    issuer = identities.issuer_of(request.app.state.settings)
+    return identities.link(session, name, issuer, body.subject, by=by.name, now=now)
+
+
+@router.delete("/{name}/identity", status_code=204, response_class=Response, responses=REFUSED)
+def unlink_identity(name: str, session: DbSession, now: Now, by: Administrator) -> Response:
+    """The subject signs in as nobody from now on; the person's sessions end."""
+    identities.unlink(session, name, by=by.name, now=now)
+    return Response(status_code=204)

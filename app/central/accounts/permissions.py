@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app import clock
-from app.central.accounts import service, tokens
+from app.central.accounts import sessions, tokens
 from app.central.accounts.models import Role
 from app.central.accounts.service import Person
 from app.central.database import DbSession
@@ -59,14 +59,24 @@ def cookie_name(secure: bool) -> str:
     return "__Host-lockwatch" if secure else "lockwatch"
 
 
+def session_token(request: Request) -> str:
+    """What the session cookie holds; empty: there is none."""
+    return request.cookies.get(cookie_name(request.app.state.settings.secure_cookies), "")
+
+
+def client_of(request: Request) -> str:
+    """How the browser calls itself; for the list of one's own sessions, and believed nowhere."""
+    return request.headers.get("user-agent", "")
+
+
 def current_person(request: Request, session: DbSession, now: Now) -> Person:
     """Who is logged in, or whose API token the request carries."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         person = tokens.person_of(session, bearer.strip(), now)
     else:
-        token = request.cookies.get(cookie_name(request.app.state.settings.secure_cookies))
-        person = service.person_of(session, token, now) if token else None
+        token = session_token(request)
+        person = sessions.person_of(session, token, now) if token else None
     if person is None:
         raise NotAuthenticated("session", "log in first")
     return person

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from app.central.accounts.models import Role
+from app.central.accounts.models import OpenedWith, Role
 
 
 class LogIn(BaseModel):
@@ -60,6 +60,26 @@ class NewRole(BaseModel):
     site_id: str | None = None
 
 
+class NewIdentity(BaseModel):
+    """Who a person is at the identity provider of the settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: str = Field(max_length=255, description="`sub`, as the refused sign-in shows it")
+
+
+class IdentityOut(BaseModel):
+    """An identity at the provider, linked to a person."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    issuer: str
+    subject: str
+    account: str
+    linked_at: datetime
+    linked_by: str
+
+
 class OneTimePassword(BaseModel):
     """Opens nothing but the choice of one's own password; shown once."""
 
@@ -95,6 +115,18 @@ class Code(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     code: SecretStr = Field(max_length=16)
+
+
+class SessionOut(BaseModel):
+    """One of one's own sessions that run now."""
+
+    id: str = Field(description="names the session and opens nothing")
+    created_at: datetime
+    last_used_at: datetime
+    ends_at: datetime
+    opened_with: OpenedWith
+    client: str = Field(description="User-Agent, as the browser called itself at log-in")
+    is_this: bool = Field(description="the session that asks")
 
 
 class NewToken(PasswordAgain):

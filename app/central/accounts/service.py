@@ -1,4 +1,4 @@
-"""Who somebody is: accounts, passwords, sessions, and signing with the password in hand."""
+"""Who somebody is: accounts, passwords, and signing with the password in hand."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.accounts import codes, repository
-from app.central.accounts.models import Account, LoginSession, Role
+from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.audit import service as audit
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
-from app.contracts.signing import sha256
+from app.central.settings import CentralSettings
 
 # OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 AT_ONCE = threading.BoundedSemaphore(2)
 NOBODY = HASHER.hash(secrets.token_hex(16))  # verified for unknown names, to take the same time
-IDLE = timedelta(minutes=30)
-LONGEST = timedelta(hours=12)
+LONGEST_LOCK = timedelta(hours=1)
 FREE_ATTEMPTS = 5
+NOTHING_TO_SIGN_WITH = (
+    "you have no password to sign with yet, and the identity provider's word signs nothing: choose "
+    "one on the page Account, with the one-time password that an administrator gives you"
+)
 SHORTEST_PASSWORD = 12
 
 
@@ -38,6 +41,9 @@ class Person:
     site_id: str | None
     reads_only: bool = False  # comes with an API token
     must_choose_password: bool = False  # came with a one-time password
+    has_no_password: bool = False  # of the own choice, so signs nothing
+    opened_with: OpenedWith = OpenedWith.PASSWORD
+    session_id: str = ""  # names the session, opens nothing; empty for an API token
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,53 +137,29 @@ def check_password(
 
 
 def sign(sessions: sessionmaker[Session], person: Person, password: str, now: datetime) -> Signer:
-    """A person at the moment of signing, in a session that the one-time code has opened."""
+    """A person at the moment of signing, in a session that code or identity provider has opened.
+
+    A one-time password, which an administrator has seen, signs nothing.
+    """
+    if person.has_no_password:
+        raise NotAllowed(NOTHING_TO_SIGN_WITH)
+    return confirm(sessions, person, password, now)
+
+
+def confirm(
+    sessions: sessionmaker[Session], person: Person, password: str, now: datetime
+) -> Signer:
+    """A person with the password of the moment, be it a one-time one: for its own end."""
     account = check_password(sessions, person.name, password, now, code=None)
     return Signer(account.name, account.full_name, now)
 
 
-def log_in(session: Session, account: Account, now: datetime) -> str:
-    """A new session; what is returned goes into the cookie and is stored nowhere."""
-    token = secrets.token_urlsafe(32)
-    session.add(
-        LoginSession(
-            id_hash=sha256(token.encode()),
-            account=account.name,
-            created_at=now,
-            last_used_at=now,
-            ends_at=now + LONGEST,
+def check_door(settings: CentralSettings, name: str) -> None:
+    """Whether this person may begin a session by password; asked before the password is."""
+    if settings.break_glass and name != settings.break_glass:
+        raise NotAuthenticated(
+            "provider", f"sign in with {settings.oidc_name}: passwords only sign here"
         )
-    )
-    audit.record(
-        session, actor=account.name, action="accounts:session:begin", subject=account.name, at=now
-    )
-    return token
-
-
-def person_of(session: Session, token: str, now: datetime) -> Person | None:
-    """Whose session a cookie names, if it still runs; keeps it from idling out."""
-    found = repository.find_session(session, sha256(token.encode()))
-    if found is None or not found.created_at <= now < found.ends_at:
-        return None
-    account = repository.find_account(session, found.account)
-    if account is None or account.disabled_at is not None or now - found.last_used_at > IDLE:
-        session.delete(found)
-        return None
-    found.last_used_at = now
-    return Person(
-        account.name,
-        account.full_name,
-        account.role,
-        account.site_id,
-        must_choose_password=account.password_until is not None,
-    )
-
-
-def log_out(session: Session, token: str) -> None:
-    """End a session; its cookie means nothing from then on."""
-    found = repository.find_session(session, sha256(token.encode()))
-    if found is not None:
-        session.delete(found)
 
 
 def _has_code(account: Account, code: str | None, now: datetime) -> bool:
@@ -197,7 +179,7 @@ def _count(session: Session, account: Account, matches: bool, now: datetime) -> 
     account.failed_attempts += 1
     extra = account.failed_attempts - FREE_ATTEMPTS
     if extra >= 0:  # 30 s, then twice as long each time, up to an hour
-        account.locked_until = now + min(timedelta(seconds=30 * 2 ** min(extra, 7)), IDLE * 2)
+        account.locked_until = now + min(timedelta(seconds=30 * 2 ** min(extra, 7)), LONGEST_LOCK)
         audit.record(
             session,
             actor=account.name,

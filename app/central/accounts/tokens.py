@@ -72,6 +72,14 @@ def revoke(session: Session, token_id: str, person: Person, now: datetime) -> No
         _record(session, "revoke", found, person.name, now)
 
 
+def revoke_all(session: Session, name: str, *, by: str, now: datetime) -> None:
+    """No token of this person means anything from now on: the account may be in other hands."""
+    for found in repository.tokens(session, name):
+        if found.revoked_at is None and now < found.expires_at:
+            found.revoked_at = now
+            _record(session, "revoke", found, by, now)
+
+
 def _record(session: Session, verb: str, token: ApiToken, by: str, now: datetime) -> None:
     audit.record(
         session,

@@ -11,6 +11,7 @@ from app.central.audit import service
 from app.central.audit.schemas import AuditLineOut
 from app.central.audit.service import AuditLine
 from app.central.database import DbSession
+from app.central.openapi.media import file
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
@@ -26,7 +27,11 @@ def list_entries(
     return service.lines(session, limit=limit, before=before)
 
 
-@router.get("/export", response_class=Response)
+@router.get(
+    "/export",
+    response_class=Response,
+    responses={200: {"content": file("application/jsonl")}},
+)
 def export_trail(request: Request, session: DbSession, now: Now, by: Auditor) -> Response:
     """The whole trail as JSON lines with a signed checkpoint; the export itself is recorded."""
     service.record(session, actor=by.name, action="audit:trail:export", subject="audit", at=now)

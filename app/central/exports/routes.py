@@ -12,12 +12,12 @@ from app.central.database import DbSession
 from app.central.errors import Unusable
 from app.central.exports.formats import MEDIA_TYPE, Format, written
 from app.central.exports.tables import Name, Wanted, table
+from app.central.openapi.media import file
 from app.central.problems import problems
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 LONGEST = timedelta(days=3660)
 DEFAULT = timedelta(days=365)
-FILE = {"schema": {"type": "string", "format": "binary"}}
 Day = Annotated[date | None, Query(ge=date(1990, 1, 1), le=date(2200, 1, 1))]
 
 
@@ -25,7 +25,7 @@ Day = Annotated[date | None, Query(ge=date(1990, 1, 1), le=date(2200, 1, 1))]
     "/device-versions/{lock_digest}/tables/{name}.{kind}",
     response_class=Response,
     responses={
-        200: {"content": {"text/csv": FILE, "application/octet-stream": FILE}},
+        200: {"content": file(*MEDIA_TYPE.values())},
         **problems(401, 403, 404, 422),
     },
 )

@@ -22,6 +22,7 @@ from app.central.fleet.schemas import (
     Registered,
 )
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
+from app.central.openapi.media import ENVELOPE, takes
 from app.central.problems import problems
 from app.central.surveillance import plans
 from app.contracts.signing import ENVELOPE_LIMIT
@@ -40,7 +41,7 @@ def list_device_versions(session: DbSession, _: Viewer) -> tuple[DeviceVersionVi
     "/device-versions",
     status_code=201,
     responses=problems(401, 403, 409, 413, 422),
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {}}}}},
+    openapi_extra=takes(ENVELOPE),
 )
 def register_device_version(
     request: Request, content: Envelope, session: DbSession, now: Now, by: Administrator

@@ -2,102 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Row, bindparam, func, select, text, tuple_
-from sqlalchemy.dialects.postgresql import JSONB, Range, insert
+from sqlalchemy import ColumnElement, Date, Row, cast, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.central.audit.repository import NEWEST_HASH
 from app.central.fleet.models import EdgeCursor
 from app.central.fleet.repository import among
+from app.central.intake.arrival import EVALUATION_TIME
 from app.central.intake.models import Arrival, Outcome, QuarantinedContent, StoredWindow
-from app.central.recalibration.repository import NEWEST_POINT
-
-# What is done for every window is written out: four statements a window, none of them built anew.
-LOCK = text("SELECT 1 FROM edge_cursor WHERE edge_id = :edge_id AND epoch = :epoch FOR UPDATE")
-BEGIN_CURSOR = insert(EdgeCursor).on_conflict_do_nothing()
-STANDING = text("""
-    SELECT known.digest, known.content_digest, known.reason,
-           before.digest AS digest_before, version.schema_digest
-    FROM edge_cursor AS cursor
-    LEFT JOIN arrival AS known ON known.edge_id = cursor.edge_id
-        AND known.epoch = cursor.epoch AND known.sequence = :sequence
-    LEFT JOIN arrival AS before ON before.edge_id = cursor.edge_id
-        AND before.epoch = cursor.epoch AND before.sequence = CAST(:sequence AS bigint) - 1
-    LEFT JOIN device_version AS version ON version.lock_digest = :lock_digest
-    WHERE cursor.edge_id = :edge_id AND cursor.epoch = :epoch
-""")
-_ARRIVED = """
-    INSERT INTO arrival (edge_id, epoch, sequence, digest, content_digest, outcome, reason,
-                         stream, start, "end", received_at)
-    VALUES (:edge_id, :epoch, :sequence, :digest, :content_digest, :outcome, :reason,
-            :stream, :start, :end, :received_at)
-"""
-_MOVED = """
-    UPDATE edge_cursor SET
-        seen = seen + int8multirange(int8range(:sequence, CAST(:sequence AS bigint) + 1)),
-        produced = greatest(produced, :produced),
-        balance = CASE WHEN balance_sequence < :balance_sequence THEN :balance ELSE balance END,
-        balance_sequence = greatest(balance_sequence, :balance_sequence),
-        cases_end = greatest(cases_end, :cases_end)
-    WHERE edge_id = :edge_id AND epoch = :epoch
-"""
-_STORED = """
-    INSERT INTO stored_window (edge_id, start, epoch, sequence, "end", stream, revision, site_id,
-                               lock_digest, digest, cases, closed_at, received_at, raw)
-    VALUES (:edge_id, :start, :epoch, :sequence, :end, :stream, :revision, :site_id,
-            :lock_digest, :digest, :cases, :closed_at, :received_at, :raw)
-"""
-_COUNTED = """
-    INSERT INTO case_count (edge_id, start, "end", lock_digest, arrival, site_id,
-                            analysed, flagged)
-    SELECT :edge_id, of.start, of."end", :lock_digest, :arrival, :site_id, of.analysed, of.flagged
-    FROM unnest(CAST(:starts AS date[]), CAST(:ends AS date[]), CAST(:analysed AS bigint[]),
-                CAST(:flagged AS bigint[])) AS of (start, "end", analysed, flagged)
-    ON CONFLICT (edge_id, start, "end", lock_digest, arrival, site_id) DO UPDATE SET
-        analysed = case_count.analysed + excluded.analysed,
-        flagged = case_count.flagged + excluded.flagged
-"""
-BALANCE = bindparam("balance", type_=JSONB)
-CASES_END = bindparam("cases_end", type_=DateTime(timezone=True))
-ARRIVE = text(f"WITH arrived AS ({_ARRIVED}) {_MOVED}").bindparams(BALANCE, CASES_END)
-STORE = text(
-    f"WITH arrived AS ({_ARRIVED}), moved AS ({_MOVED}), counted AS ({_COUNTED}) {_STORED}"
-).bindparams(BALANCE, CASES_END)
-POSITION = select(
-    select(EdgeCursor.seen)
-    .where(EdgeCursor.edge_id == bindparam("edge_id"), EdgeCursor.epoch == bindparam("epoch"))
-    .scalar_subquery(),
-    NEWEST_POINT,
-    NEWEST_HASH,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known about a window before it is looked at; None: nothing of the kind."""
-
-    digest: str | None
-    """Of the window that has this number already."""
-    content_digest: str | None
-    reason: str | None
-    digest_before: str | None
-    """Of the window that has the number before it."""
-    schema_digest: str | None
-    """Of the device version that it names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What a receipt tells an edge, besides its windows."""
-
-    seen: list[Range[int]] | None
-    operating_point: str | None
-    audit_head: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,46 +24,6 @@ class Reasoned:
     edge_id: str
     reason: str
     windows: int
-
-
-def lock_cursor(session: Session, edge_id: str, epoch: int) -> None:
-    """Wait for our turn: one window of an edge at a time, to the end of the transaction."""
-    key = {"edge_id": edge_id, "epoch": epoch}
-    if session.scalar(LOCK, key) is None:
-        new = {"seen": [], "produced": 0, "balance": {}, "balance_sequence": 0}
-        session.execute(BEGIN_CURSOR.values(**key, **new))
-        session.scalar(LOCK, key)
-
-
-def standing(
-    session: Session, edge_id: str, epoch: int, sequence: int, lock_digest: str
-) -> Standing:
-    """What is known about a window. The cursor is locked: nothing of it changes meanwhile."""
-    given = {
-        "edge_id": edge_id,
-        "epoch": epoch,
-        "sequence": sequence,
-        "lock_digest": lock_digest,
-    }
-    return Standing(*session.execute(STANDING, given).one())
-
-
-def store(session: Session, values: Mapping[str, Any]) -> None:
-    """Keep a window, the line that it arrived, and the cursor that has seen it."""
-    session.execute(STORE, values)
-
-
-def arrive(session: Session, values: Mapping[str, Any]) -> None:
-    """The line that a window arrived, and the cursor that has seen it."""
-    session.execute(ARRIVE, values)
-
-
-def position(
-    session: Session, edge_id: str, epoch: int, *, lock_digest: str, site_id: str
-) -> Position:
-    """What has arrived of an edge, and the newest of what it should know."""
-    given = {"edge_id": edge_id, "epoch": epoch, "lock_digest": lock_digest, "site_id": site_id}
-    return Position(*session.execute(POSITION, given).one())
 
 
 def keep_aside(session: Session, content: QuarantinedContent) -> None:
@@ -234,6 +111,33 @@ def window_index(
     if edge_ids is not None:
         query = query.where(w.edge_id.in_(edge_ids))
     return session.execute(query).all()
+
+
+def arrivals_by_day(
+    session: Session, lock_digest: str, *, arrived_before: datetime
+) -> dict[date, int]:
+    """How many windows of a version arrived on each day (`arrival.arrival_day`), oldest first."""
+    w = StoredWindow
+    evening = func.timezone("UTC", w.received_at) - timedelta(hours=EVALUATION_TIME.hour)
+    day = (cast(evening, Date) + 1).label("day")
+    query = select(day, func.count()).where(
+        w.lock_digest == lock_digest, w.received_at < arrived_before
+    )
+    found = session.execute(query.group_by(day).order_by(day))
+    return {row[0]: row[1] for row in found}
+
+
+def arrived_within(
+    session: Session, lock_digest: str, since: datetime, until: datetime
+) -> Iterator[Row[str, int, int, str, bytes]]:
+    """Edge, epoch, sequence, site and exact bytes of what arrived in [since, until)."""
+    w = StoredWindow
+    query = (
+        select(w.edge_id, w.epoch, w.sequence, w.site_id, w.raw)
+        .where(w.lock_digest == lock_digest, w.received_at >= since, w.received_at < until)
+        .order_by(w.edge_id, w.epoch, w.sequence)
+    )
+    yield from session.execute(query.execution_options(yield_per=500))
 
 
 def windows_of(

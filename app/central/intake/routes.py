@@ -26,6 +26,7 @@ from app.central.intake.schemas import (
     KeySwitch,
 )
 from app.central.intake.service import ArrivalView, EdgeBalance
+from app.central.openapi.media import ENVELOPE, file, takes, takes_model
 from app.central.paging import Limit, link_next
 from app.central.problems import problems, refusal
 from app.central.recalibration import releases
@@ -35,8 +36,7 @@ from app.errors import AppError
 
 edge_router = APIRouter(prefix="/edge/v1", tags=["edge"])
 router = APIRouter(prefix="/api/v1", tags=["intake"])
-RECEIPT = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
-OCTETS = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+OCTETS = file("application/octet-stream")
 Counter = Annotated[int, Path(ge=0, lt=1 << 31)]
 Before = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}\.[0-9]{1,18}$")]
 Content = Annotated[bytes, Depends(limited_body(WINDOW_LIMIT))]
@@ -74,7 +74,12 @@ CallingEdge = Annotated[Edge, Depends(calling_edge)]
 BatchingEdge = Annotated[Edge, Depends(batching_edge)]
 
 
-@edge_router.post("/enrol", response_model=EnrolmentAnswer, responses=problems(401, 409, 429))
+@edge_router.post(
+    "/enrol",
+    response_model=EnrolmentAnswer,
+    responses=problems(401, 409, 422, 429),
+    openapi_extra=takes_model(EnrolmentRequest),
+)
 def enrol(
     request: Request, content: Content, session: DbSession, now: Now, _: Anyone
 ) -> EnrolmentAnswer:
@@ -91,7 +96,12 @@ def own_state(request: Request, edge: CallingEdge) -> EnrolmentAnswer:
     return fleet.answer_to(edge, request.app.state.key)
 
 
-@edge_router.post("/epoch", response_model=EnrolmentAnswer, responses=problems(401, 409, 422))
+@edge_router.post(
+    "/epoch",
+    response_model=EnrolmentAnswer,
+    responses=problems(401, 409, 422, 429),
+    openapi_extra=takes_model(DeclareEpoch),
+)
 def declare_epoch(
     request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
 ) -> EnrolmentAnswer:
@@ -101,7 +111,12 @@ def declare_epoch(
     return fleet.answer_to(edge, request.app.state.key)
 
 
-@edge_router.post("/key", response_model=KeyAnswer, responses=problems(401, 409, 422, 429))
+@edge_router.post(
+    "/key",
+    response_model=KeyAnswer,
+    responses=problems(401, 409, 422, 429),
+    openapi_extra=takes_model(KeyRequest),
+)
 def ask_for_key(content: Content, edge: CallingEdge, session: DbSession, now: Now) -> KeyAnswer:
     """Ask for another key, or how the wish stands. A person decides by its fingerprint."""
     return key_changes.ask(session, edge, parse(KeyRequest, content), now=now)
@@ -110,7 +125,8 @@ def ask_for_key(content: Content, edge: CallingEdge, session: DbSession, now: No
 @edge_router.post(
     "/key/switch",
     response_class=Response,
-    responses={200: {"content": RECEIPT}, **problems(401, 409, 422, 429)},
+    openapi_extra=takes_model(KeySwitch),
+    responses={200: {"content": ENVELOPE}, **problems(401, 409, 422, 429)},
 )
 def switch_key(
     request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
@@ -126,26 +142,24 @@ def switch_key(
 @edge_router.post(
     "/windows",
     response_class=Response,
-    responses={200: {"content": RECEIPT}, **problems(401, 409, 413, 422, 429)},
-    openapi_extra={"requestBody": {"content": OCTETS, "required": True}},
+    responses={200: {"content": ENVELOPE}, **problems(401, 409, 413, 422, 429)},
+    openapi_extra=takes(OCTETS),
 )
 def take_in_window(
     request: Request, content: Content, edge: CallingEdge, session: DbSession, now: Now
 ) -> Response:
     """Take in one window. Stored, duplicate and quarantined all get a signed receipt."""
-    taken = service.take_in(session, edge, content, now=now)
-    if isinstance(taken, AppError):
-        return refusal(taken)  # answered, not raised: what was kept aside is committed
-    return _receipt(
-        service.receipt(session, edge, request.app.state.key, now=now, windows=(taken,))
-    )
+    answer = service.acknowledge(session, edge, content, request.app.state.key, now=now)
+    if isinstance(answer, AppError):
+        return refusal(answer)  # answered, not raised: what was kept aside is committed
+    return _receipt(answer)
 
 
 @edge_router.post(
     "/windows/batch",
     response_class=Response,
-    responses={200: {"content": RECEIPT}, **problems(401, 413, 422, 429)},
-    openapi_extra={"requestBody": {"content": OCTETS, "required": True}},
+    responses={200: {"content": ENVELOPE}, **problems(401, 413, 422, 429)},
+    openapi_extra=takes(OCTETS),
 )
 def take_in_windows(
     request: Request, content: Batch, edge: BatchingEdge, session: DbSession, now: Now
@@ -164,7 +178,9 @@ def take_in_windows(
 
 
 @edge_router.get(
-    "/receipt", response_class=Response, responses={200: {"content": RECEIPT}, **problems(401, 429)}
+    "/receipt",
+    response_class=Response,
+    responses={200: {"content": ENVELOPE}, **problems(401, 429)},
 )
 def own_receipt(request: Request, edge: CallingEdge, session: DbSession, now: Now) -> Response:
     """The cursor of the calling edge: what has arrived and what is missing."""
@@ -174,7 +190,7 @@ def own_receipt(request: Request, edge: CallingEdge, session: DbSession, now: No
 @edge_router.get(
     "/operating-points/{counter}",
     response_class=Response,
-    responses={200: {"content": RECEIPT}, 204: {"description": "None"}, **problems(401, 429)},
+    responses={200: {"content": ENVELOPE}, 204: {"description": "None"}, **problems(401, 429)},
 )
 def own_operating_point(counter: Counter, edge: CallingEdge, session: DbSession) -> Response:
     """The signed operating point that follows `counter` at the calling edge's site."""

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Any
 
 import structlog
-from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
 from app.central.audit import service as audit
@@ -23,20 +22,22 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.fleet.models import Edge, EdgeState
 from app.central.fleet.repository import Cursor
-from app.central.intake import repository
+from app.central.intake import per_window, repository
 from app.central.intake.arrival import arrival_day
 from app.central.intake.counting import counted
 from app.central.intake.models import Outcome, QuarantinedContent, Reason
+from app.central.intake.per_window import Bounded, Position, Standing
 from app.central.intake.plausibility import Finding, implausible
-from app.central.intake.repository import Reasoned, Standing
+from app.central.intake.repository import Reasoned
 from app.contracts.exchange import RECEIPT_TYPE, Receipt, WindowReceipt
 from app.contracts.signing import SigningKey, seal, sha256
-from app.contracts.window import BALANCE, Header, Window, decode, read_header
+from app.contracts.window import BALANCE, Header, Window, decode, decode_by, read_header
 from app.errors import AppError, ContractError, SignatureRefused
 
 log = structlog.get_logger()
 LARGEST = 1 << 62  # sequence numbers and the like must fit a signed 64-bit column
 GAPS_SHOWN = 64
+NOTHING_BEFORE = "0" * 64  # what the first window of an epoch names as the one before it
 
 
 class Equivocation(NotAllowed):
@@ -101,24 +102,79 @@ class ArrivalView:
     received_at: datetime
 
 
+def acknowledge(
+    session: Session, edge: Edge, raw: bytes, key: SigningKey, *, now: datetime
+) -> bytes | AppError:
+    """Take in one window and say so: the signed receipt, or why the bytes were refused.
+
+    An error is returned, not raised: the copy kept of refused bytes must be committed.
+    """
+    taken = _take_in(session, edge, raw, now=now)
+    if isinstance(taken, AppError):
+        return taken
+    return receipt(session, edge, key, now=now, windows=(taken.word,), known=taken.position)
+
+
 def take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> WindowReceipt | AppError:
     """Take in the bytes of one window from an authenticated edge, in the caller's transaction.
 
     An error is returned, not raised: the copy kept of refused bytes must be committed.
     """
+    taken = _take_in(session, edge, raw, now=now)
+    return taken if isinstance(taken, AppError) else taken.word
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a receipt says of a window, and where it is known, of the edge's present epoch."""
+
+    word: WindowReceipt
+    position: Position | None = None
+
+
+def _take_in(session: Session, edge: Edge, raw: bytes, *, now: datetime) -> _Taken | AppError:
+    """In one statement where the window is the next and nothing is wrong, else step by step."""
+    return _take_next(session, edge, raw, now) or _take_any(session, edge, raw, now)
+
+
+def _take_next(session: Session, edge: Edge, raw: bytes, now: datetime) -> _Taken | None:
+    """None, and nothing written, where a window has to be looked at step by step."""
+    if edge.state is not EdgeState.ACTIVE:
+        return None
+    try:
+        window = decode_by(raw, lambda header: _key(edge, header))
+        layout = fleet.layout_of(session, window.header.lock_digest)
+    except AppError:
+        return None
+    is_first = window.header.sequence == 1 and window.header.previous == NOTHING_BEFORE
+    if implausible(window, layout, now):
+        return None
+    return _store(session, edge, window, now, follows=is_first)
+
+
+def _key(edge: Edge, header: Header) -> bytes:
+    """The key that a window of these numbers must be signed with."""
+    _check_numbers(edge, header)
+    return edge.ring.at(header.epoch, header.sequence)
+
+
+def _take_any(session: Session, edge: Edge, raw: bytes, now: datetime) -> _Taken | AppError:
+    """Duplicate first, then verify, then judge, with the edge's cursor locked."""
     try:
         header = read_header(raw)
         _check_numbers(edge, header)
-        repository.lock_cursor(session, edge.id, header.epoch)  # one at a time from here on
-        known = repository.standing(
+        per_window.lock_cursor(session, edge.id, header.epoch)  # one at a time from here on
+        known = per_window.standing(
             session, edge.id, header.epoch, header.sequence, header.lock_digest
         )
         if known.digest is not None and known.content_digest == sha256(raw):
-            return WindowReceipt(
-                sequence=header.sequence,
-                digest=known.digest,
-                outcome="duplicate",
-                reason=known.reason or "",
+            return _Taken(
+                WindowReceipt(
+                    sequence=header.sequence,
+                    digest=known.digest,
+                    outcome="duplicate",
+                    reason=known.reason or "",
+                )
             )
         if edge.state in (EdgeState.PENDING, EdgeState.RETIRED):
             return NotAuthenticated("not_active", f"edge is {edge.state.value}: keep the window")
@@ -155,23 +211,33 @@ def _check_numbers(edge: Edge, header: Header) -> None:
         raise ContractError("header", "start and end between 1990 and 2200 expected")
 
 
-def _accept(
-    session: Session, edge: Edge, window: Window, known: Standing, now: datetime
-) -> WindowReceipt:
+def _accept(session: Session, edge: Edge, window: Window, known: Standing, now: datetime) -> _Taken:
     finding = _judge(session, edge, window, known, now)
+    if finding is None:
+        taken = _store(session, edge, window, now, follows=True)
+        assert taken is not None  # the cursor is locked, and all that it asks was judged
+        return taken
     values = _values(edge, window, finding, now)
-    if finding:
-        repository.arrive(session, values)
-        _keep_aside(session, edge, window.raw, finding.reason.value, finding.detail, now)
-    else:
-        repository.store(session, values)
-        _note_lock(edge, window.header)
-    return WindowReceipt(
-        sequence=values["sequence"],
-        digest=values["digest"],
-        outcome=values["outcome"],
-        reason=values["reason"],
+    per_window.arrive(session, values)
+    _keep_aside(session, edge, window.raw, finding.reason.value, finding.detail, now)
+    return _Taken(_word(values))
+
+
+def _store(
+    session: Session, edge: Edge, window: Window, now: datetime, *, follows: bool
+) -> _Taken | None:
+    header, values = window.header, _values(edge, window, None, now)
+    position = per_window.store(
+        session, values, follows=follows, previous=header.previous, installed=edge.lock_digest
     )
+    if position is None:
+        return None
+    _note_lock(edge, header)
+    return _Taken(_word(values), position if header.epoch == edge.epoch else None)
+
+
+def _word(values: dict[str, Any]) -> WindowReceipt:
+    return WindowReceipt(**{name: values[name] for name in WindowReceipt.model_fields})
 
 
 def _judge(
@@ -184,7 +250,7 @@ def _judge(
         return Finding(Reason.WRONG_LOCK, "no device version of this lock digest is registered")
     if known.schema_digest != header.schema_digest:
         return Finding(Reason.UNKNOWN_SCHEMA, "the schema is not that of the device version")
-    expected = known.digest_before or ("0" * 64 if header.sequence == 1 else header.previous)
+    expected = known.digest_before or (NOTHING_BEFORE if header.sequence == 1 else header.previous)
     if header.previous != expected:
         return Finding(Reason.CHAIN, "the window does not name the one before it")
     return implausible(window, fleet.layout_of(session, header.lock_digest), now)
@@ -211,6 +277,7 @@ def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) 
         "revision": header.revision,
         "site_id": edge.site_id,
         "lock_digest": header.lock_digest,
+        "schema_digest": header.schema_digest,
         "cases": sum(c.analysed for c in counts),
         "closed_at": header.closed_at,
         "raw": window.raw,
@@ -227,9 +294,10 @@ def _values(edge: Edge, window: Window, finding: Finding | None, now: datetime) 
 
 
 def _note_lock(edge: Edge, header: Header) -> None:
-    edge.reported_lock = header.lock_digest
-    edge.lock_state = header.lock_state
-    edge.agent_version = fleet.printable(header.agent_version)
+    """What the edge says of its lock; nothing is written where it says what is known."""
+    said = header.lock_digest, header.lock_state, fleet.printable(header.agent_version)
+    if said != (edge.reported_lock, edge.lock_state, edge.agent_version):
+        edge.reported_lock, edge.lock_state, edge.agent_version = said
 
 
 def _believed_balance(window: Window, finding: Finding | None) -> dict[str, int]:
@@ -288,9 +356,13 @@ def receipt(
     *,
     now: datetime,
     windows: tuple[WindowReceipt, ...] = (),
+    known: Position | None = None,
 ) -> bytes:
-    """The centre's signed word about an edge: the only thing that counts as acknowledgement."""
-    known = repository.position(
+    """The centre's signed word about an edge: the only thing that counts as acknowledgement.
+
+    `known`: where the edge stands, if the caller has just read it.
+    """
+    known = known or per_window.position(
         session, edge.id, edge.epoch, lock_digest=edge.lock_digest, site_id=edge.site_id
     )
     acked_through, gaps = cursor_position(known.seen or [])
@@ -308,7 +380,7 @@ def receipt(
     return seal(RECEIPT_TYPE, content.model_dump(mode="json"), [key])
 
 
-def cursor_position(seen: Sequence[Range[int]]) -> tuple[int, tuple[tuple[int, int], ...]]:
+def cursor_position(seen: Sequence[Bounded]) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Everything up to and including the first number arrived; missing ranges above, inclusive.
 
     `seen` is a multirange: half-open ranges in order that do not touch.
@@ -377,6 +449,12 @@ def _cases(cursors: Sequence[Cursor]) -> dict[str, int]:
 def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance, ...]:
     """The balance of every edge."""
     return _balances(session, fleet_repository.edges(session, site_id=scope))
+
+
+def balances_of(session: Session, edge_ids: Sequence[str]) -> tuple[EdgeBalance, ...]:
+    """The balance of each of these edges, in their order."""
+    known = {e.id: e for e in fleet_repository.edges_of(session, edge_ids)}
+    return _balances(session, [known[i] for i in edge_ids])
 
 
 def arrivals(

@@ -16,6 +16,7 @@ from app.central.errors import Unusable
 from app.central.jobs import repository, service
 from app.central.jobs.service import JobRunView
 from app.central.metrics import exposition
+from app.central.openapi.media import file
 from app.central.problems import problems
 
 router = APIRouter(tags=["jobs"])
@@ -83,7 +84,7 @@ def show_readiness(response: Response, session: DbSession, now: Now, _: Anyone) 
     )
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": file("text/plain")}})
 def show_metrics(session: DbSession, now: Now, _: Anyone) -> Response:
     """Counts for Prometheus; they name nothing and nobody."""
     return Response(exposition(session, now), media_type=CONTENT_TYPE_LATEST)

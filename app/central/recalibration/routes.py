@@ -9,6 +9,7 @@ from app.central.accounts.permissions import Administrator, Approver, Assessor, 
 from app.central.accounts.service import Person, Signer
 from app.central.database import DbSession
 from app.central.fleet.routes import Envelope
+from app.central.openapi.media import ENVELOPE, OBJECT, takes
 from app.central.plain import plain
 from app.central.problems import problems
 from app.central.recalibration import holdouts, plans, preview, releases, service, watch
@@ -32,7 +33,6 @@ from monitors.policies import Policy
 
 router = APIRouter(prefix="/api/v1", tags=["recalibration"])
 REFUSALS = problems(401, 403, 404, 409, 422)
-ENVELOPE = {"application/json": {"schema": {"type": "object"}, "description": "DSSE envelope"}}
 
 
 @router.get(
@@ -105,7 +105,11 @@ def show_proposal(proposal_id: str, session: DbSession, person: Viewer) -> Propo
     return service.proposal(session, proposal_id, scope=person.site_id)
 
 
-@router.get("/recalibrations/{proposal_id}/record", responses=problems(404))
+@router.get(
+    "/recalibrations/{proposal_id}/record",
+    response_class=Response,
+    responses={200: {"content": OBJECT}, **problems(404)},
+)
 def show_record(proposal_id: str, session: DbSession, person: Viewer) -> Response:
     """The whole record as canonical JSON: what the dossier is made from."""
     found = service.proposal(session, proposal_id, scope=person.site_id)
@@ -215,7 +219,7 @@ def list_due_holdouts(session: DbSession, _: Viewer) -> tuple[HoldoutDue, ...]:
     status_code=201,
     response_model=HoldoutView,
     responses=REFUSALS | problems(413),
-    openapi_extra={"requestBody": {"content": ENVELOPE, "required": True}},
+    openapi_extra=takes(ENVELOPE),
 )
 def take_in_holdout(
     request: Request, content: Envelope, session: DbSession, by: Assessor, now: Now

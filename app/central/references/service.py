@@ -165,7 +165,7 @@ def _summary(built: FrozenReference, arrived: Assembled, end: date) -> dict[str,
     first = int(history.cases.start[inside].min())
     n = history.cases.rows[inside][:, history.schema.columns["tallies"].start]
     return {
-        "windows": len(arrived.windows),
+        "windows": arrived.windows,
         "input_digest": arrived.digest,
         "first_day": date.fromordinal(first).isoformat(),
         "cases": int(n.sum()),

@@ -18,6 +18,7 @@ from app.central.accounts.permissions import (
 from app.central.accounts.service import Person
 from app.central.database import DbSession
 from app.central.errors import Forbidden
+from app.central.openapi.media import OBJECT, file
 from app.central.problems import problems
 from app.central.reports import drafting, schedules, service, signing
 from app.central.reports.models import Meaning, ReportSchedule
@@ -159,7 +160,11 @@ def check_meaning(person: Person, meaning: Meaning) -> None:
         raise Forbidden(f"permission to {Permission.APPROVE.value} is needed")
 
 
-@router.get("/{number}/pdf", response_class=Response, responses=problems(404))
+@router.get(
+    "/{number}/pdf",
+    response_class=Response,
+    responses={200: {"content": file("application/pdf")}, **problems(404)},
+)
 def report_pdf(number: str, session: DbSession, _: Reader) -> Response:
     """The PDF as issued."""
     report = service.issued(session, number)
@@ -167,7 +172,11 @@ def report_pdf(number: str, session: DbSession, _: Reader) -> Response:
     return Response(report.pdf, media_type="application/pdf", headers=name)
 
 
-@router.get("/{number}/html", response_class=Response, responses=problems(404))
+@router.get(
+    "/{number}/html",
+    response_class=Response,
+    responses={200: {"content": file("text/html")}, **problems(404)},
+)
 def report_html(number: str, session: DbSession, _: Reader) -> Response:
     """The HTML as issued."""
     report = service.issued(session, number)
@@ -182,7 +191,11 @@ def rebuild_report(
     return service.rebuild(session, number, renderer=press_of(request).report)
 
 
-@router.get("/{number}/evidence", response_class=Response, responses=problems(404))
+@router.get(
+    "/{number}/evidence",
+    response_class=Response,
+    responses={200: {"content": OBJECT}, **problems(404)},
+)
 def report_evidence(number: str, session: DbSession, _: Reader) -> Response:
     """The canonical JSON that the report was made from."""
     report = service.issued(session, number)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timedelta
 from threading import Lock
+from typing import Any
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from app.central.events import service as events
@@ -17,28 +17,19 @@ from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.intake import repository as intake_repository
 from app.central.intake.arrival import arrival_day, evaluation_instant
+from app.central.surveillance import kept_days
+from app.central.surveillance.arrivals import Arrived, gather
+from app.central.surveillance.joining import join
 from app.contracts.signing import sha256
-from app.contracts.window import Table, Window, decode
-from monitors.observations import (
-    CaseRows,
-    History,
-    LabelRows,
-    MomentRows,
-    SentinelRows,
-    Stratum,
-)
-from monitors.schema import IntArray, Schema
+from app.contracts.window import Window, decode
+from monitors.observations import History
+from monitors.schema import Schema
 
 CACHED_WINDOWS = 60_000  # about 6 KiB each; what is beyond is decoded anew for each evaluation
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A decoded window, where it came from and the day of the first evaluation that sees it."""
-
-    site: str
-    day: int
-    window: Window
+Read = Callable[[Sequence[Any]], dict[str, bytes]]
+"""Exact bytes by digest of rows that name stored windows."""
 
 
 class DecodedWindows:
@@ -49,10 +40,12 @@ class DecodedWindows:
         self._limit = limit
         self._lock = Lock()
 
-    def get(
-        self, session: Session, lock_digest: str, wanted: Sequence[intake_repository.WindowKey]
-    ) -> dict[str, Window]:
-        """Windows by digest. Nobody waits for what another is decoding."""
+    def get(self, session: Session, wanted: Sequence[Any], read: Read) -> dict[str, Window]:
+        """Windows by digest, of rows with edge, epoch, sequence and digest; `read` gives the
+        bytes of those that are not held.
+
+        Nobody waits for what another is decoding.
+        """
         with self._lock:
             found = {k.digest: self._held[k.digest] for k in wanted if k.digest in self._held}
             for digest in found:
@@ -62,7 +55,7 @@ class DecodedWindows:
             return found
         rings = fleet_repository.key_rings(session)
         keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in missing}
-        raw = intake_repository.raw_windows(session, lock_digest, missing)
+        raw = read(missing)
         made = {k.digest: decode(raw[k.digest], keys[k.digest]) for k in missing}
         with self._lock:
             self._held |= made
@@ -76,10 +69,10 @@ DECODED = DecodedWindows()
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A history, the digests of the windows it consists of, and a digest of it all."""
+    """A history, how many windows it consists of, and a digest of it all."""
 
     history: History
-    windows: tuple[str, ...]
+    windows: int
     digest: str
 
 
@@ -90,23 +83,18 @@ def assemble(
 
     Planned events and stages count if people knew of them by then, or by `known_by` (inclusive).
     """
-    index = intake_repository.window_index(
-        session, lock_digest, arrived_before=evaluation_instant(upto)
-    )
-    arrived = _decoded(session, lock_digest, index)
+    parts = kept_days.parts(session, lock_digest, upto=upto)
     by = evaluation_instant(upto)
     if known_by is not None:
         by = max(by, known_by + timedelta(microseconds=1))
     planned, stages = events.for_engine(session, lock_digest, by=by, first_seen=_arrived)
-    history = history_of(fleet.layout_of(session, lock_digest), arrived)
-    named: list[object] = [[k.digest, k.site_id, _arrived(k.received_at)] for k in index]
-    named += [[*astuple(event)] for event in planned]
-    named += [[*astuple(stage)] for stage in stages]
+    joined = join(fleet.layout_of(session, lock_digest), parts)
+    told = [json.dumps(astuple(one), separators=(",", ":")) for one in planned]
+    told += [json.dumps(astuple(one), separators=(",", ":")) for one in stages]
     return Assembled(
-        replace(history, events=planned, stages=stages),
-        tuple(k.digest for k in index),
-        # Canonical JSON of ASCII texts and whole numbers, at the speed of C.
-        sha256(json.dumps(named, separators=(",", ":")).encode()),
+        replace(joined.history, events=planned, stages=stages),
+        len(joined.lines),
+        sha256(f"[{','.join([*joined.lines, *told])}]".encode()),
     )
 
 
@@ -147,98 +135,13 @@ def _arrived(received_at: datetime) -> int:
 def _decoded(
     session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
 ) -> list[Arrived]:
-    decoded = DECODED.get(session, lock_digest, index)
+    def read(missing: Sequence[Any]) -> dict[str, bytes]:
+        return intake_repository.raw_windows(session, lock_digest, missing)
+
+    decoded = DECODED.get(session, index, read)
     return [Arrived(k.site_id, _arrived(k.received_at), decoded[k.digest]) for k in index]
 
 
 def history_of(schema: Schema, arrived: Sequence[Arrived]) -> History:
     """The history of these windows."""
-    strata: dict[Stratum, int] = {}
-    cases = [_spanned(a, "strata", strata) for a in arrived]
-    moments = [_spanned(a, "moments", strata) for a in arrived]
-    return History(
-        schema=schema,
-        strata=tuple(strata),
-        cases=CaseRows(*_stacked(cases, schema.width(schema.columns))),
-        moments=MomentRows(*_stacked(moments, schema.width(schema.moment_columns))),
-        labels=_labels(schema, arrived),
-        sentinels=_sentinels(schema, arrived),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Spanned:
-    rows: IntArray
-    start: list[int]
-    end: list[int]
-    arrival: list[int]
-    stratum: list[int]
-
-
-def _spanned(arrived: Arrived, name: str, strata: dict[Stratum, int]) -> _Spanned | None:
-    table = arrived.window.tables.get(name)
-    if table is None or not table.keys:
-        return None
-    return _Spanned(
-        table.values,
-        [_ordinal(key[0]) for key in table.keys],
-        [_ordinal(key[1]) for key in table.keys],
-        [arrived.day] * len(table.keys),
-        [strata.setdefault(Stratum(arrived.site, *key[2:]), len(strata)) for key in table.keys],
-    )
-
-
-def _stacked(
-    parts: Iterable[_Spanned | None], width: int
-) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
-    present = [p for p in parts if p is not None]
-    rows = np.concatenate([np.zeros((0, width), dtype=np.int64), *(p.rows for p in present)])
-    columns = ([v for p in present for v in getattr(p, name)] for name in _Spanned.__slots__[1:])
-    start, end, arrival, stratum = (np.array(c, dtype=np.int64) for c in columns)
-    return rows, start, end, arrival, stratum
-
-
-def _labels(schema: Schema, arrived: Sequence[Arrived]) -> LabelRows:
-    lines = list(_lines(arrived, "labels"))
-    return LabelRows(
-        rows=_rows([line.row for line in lines], schema.width(schema.label_columns)),
-        week=np.array([_ordinal(line.key[0]) for line in lines], dtype=np.int64),
-        arrival=np.array([line.day for line in lines], dtype=np.int64),
-        site=tuple(line.site for line in lines),
-        source=tuple(line.key[1] for line in lines),
-        reader_group=tuple(line.key[2] for line in lines),
-    )
-
-
-def _sentinels(schema: Schema, arrived: Sequence[Arrived]) -> SentinelRows:
-    lines = list(_lines(arrived, "sentinel"))
-    return SentinelRows(
-        rows=_rows([line.row for line in lines], schema.width(schema.sentinel_columns)),
-        day=np.array([_ordinal(line.key[0]) for line in lines], dtype=np.int64),
-        arrival=np.array([line.day for line in lines], dtype=np.int64),
-        site=tuple(line.site for line in lines),
-        reader_group=tuple(line.key[1] for line in lines),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    site: str
-    day: int
-    key: tuple[str, ...]
-    row: IntArray
-
-
-def _lines(arrived: Sequence[Arrived], name: str) -> Iterator[_Line]:
-    for one in arrived:
-        table = one.window.tables.get(name, Table((), np.zeros((0, 1), dtype=np.int64)))
-        for key, row in zip(table.keys, table.values, strict=True):
-            yield _Line(one.site, one.day, key, row)
-
-
-def _rows(rows: list[IntArray], width: int) -> IntArray:
-    return np.stack(rows) if rows else np.zeros((0, width), dtype=np.int64)
-
-
-def _ordinal(text: str) -> int:
-    return date.fromisoformat(text).toordinal()
+    return join(schema, [gather(arrived)]).history

@@ -87,12 +87,33 @@ class Evaluation(Base):
         deferred=True,
         comment="Compressed canonical JSON: signals, traces, assessability",
     )
+    outline: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True,
+        comment="What was missing, and where in the evidence the traces of a site lie; null: old",
+    )
     standing: Mapped[dict[str, Any]] = mapped_column(
         comment="Of the evidence, what the fleet's pages say: words by site and block"
     )
     result_digest: Mapped[str] = mapped_column(comment="SHA-256 of the uncompressed evidence")
     promised: Mapped[float] = mapped_column(Double, comment="False signals promised per year")
     evaluated_at: Mapped[datetime] = mapped_column(comment="When")
+
+
+class KeptDay(Base):
+    """What arrived on a day, as the engine looks at it. Nothing that `stored_window` does not say:
+    it may be emptied at any time."""
+
+    __tablename__ = "kept_day"
+
+    lock_digest: Mapped[str] = mapped_column(primary_key=True, comment="Device version")
+    day: Mapped[date] = mapped_column(
+        primary_key=True, comment="Day of the first evaluation that sees the windows"
+    )
+    windows: Mapped[int] = mapped_column(BigInteger, comment="How many windows it holds")
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of the content")
+    content: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="Their rows, packed (app/central/surveillance/arrivals.py)"
+    )
 
 
 class Signal(Base):

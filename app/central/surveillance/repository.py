@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, LargeBinary, Row, delete, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.central.surveillance.models import (
     AlarmTest,
     Decision,
     Evaluation,
+    KeptDay,
     Signal,
     SignalState,
     SurveillancePlan,
 )
 
 EVALUATION_LOCK = 9_012_026  # any number, the same in every process
+KEPT_LOCK = 10_012_026
 
 
 def newest_plan(
@@ -46,9 +49,52 @@ def lock_evaluations(session: Session, lock_digest: str) -> None:
     )
 
 
+Kept = Row[date, int, str, bytes]
+
+
+def kept_days(session: Session, lock_digest: str, *, upto: date) -> Iterator[Kept]:
+    """Day, windows, digest and content of what is kept up to `upto`, one after the other."""
+    query = select(KeptDay.day, KeptDay.windows, KeptDay.digest, KeptDay.content).where(
+        KeptDay.lock_digest == lock_digest, KeptDay.day <= upto
+    )
+    yield from session.execute(query.execution_options(yield_per=1))
+
+
+def may_keep_days(session: Session, lock_digest: str) -> bool:
+    """Whether nobody else is keeping days of this version; if so, ours to the transaction's end.
+
+    Nobody waits: who may not, puts together what they need and keeps nothing.
+    """
+    query = text("SELECT pg_try_advisory_xact_lock(:n, hashtext(:digest))")
+    return bool(session.scalar(query, {"n": KEPT_LOCK, "digest": lock_digest}))
+
+
+def keep_day(session: Session, day: KeptDay) -> None:
+    """Keep a day, in place of what was kept of it."""
+    values = {c.key: getattr(day, c.key) for c in KeptDay.__mapper__.column_attrs}
+    made = insert(KeptDay).values(values)
+    session.execute(made.on_conflict_do_update(index_elements=["lock_digest", "day"], set_=values))
+
+
+def forget_days(session: Session) -> None:
+    """Keep nothing of any day."""
+    session.execute(delete(KeptDay))
+
+
 def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:
     """The evaluation of exactly this input."""
     return session.get(Evaluation, input_digest)
+
+
+def evidence_parts(
+    session: Session, input_digest: str, spans: Sequence[tuple[int, int]]
+) -> tuple[bytes, ...]:
+    """Bytes of an evaluation's evidence from `start` to before `end` of each span."""
+    if not spans:
+        return ()
+    parts = [func.substring(Evaluation.evidence, a + 1, b - a, type_=LargeBinary) for a, b in spans]
+    query = select(*parts).where(Evaluation.input_digest == input_digest)
+    return tuple(session.execute(query).one())
 
 
 def last_evaluation(
@@ -88,13 +134,17 @@ def signals(
     lock_digest: str | None = None,
     site_id: str | None = None,
     before: Signal | None = None,
+    raised: tuple[date, date] | None = None,
     limit: int = 200,
 ) -> Sequence[Signal]:
-    """Signals, newest first, of one site, from the one after `before` on."""
+    """Signals, newest first, of one site, from the one after `before` on, `raised` on these days or
+    between them."""
     query = select(Signal).order_by(Signal.raised_on.desc(), Signal.id.desc()).limit(limit)
     query = query.where(*_which(states, site_id))
     if lock_digest is not None:
         query = query.where(Signal.lock_digest == lock_digest)
+    if raised is not None:
+        query = query.where(Signal.raised_on.between(*raised))
     if before is not None:
         query = query.where(tuple_(Signal.raised_on, Signal.id) < (before.raised_on, before.id))
     return session.scalars(query).all()

@@ -161,7 +161,7 @@ def show_plan(lock_digest: str, session: DbSession, _: Viewer) -> PlanOut:
     "/device-versions/{lock_digest}/plan",
     response_model=PlanOut,
     status_code=201,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 409, 422),
 )
 def put_plan(
     lock_digest: str,

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
@@ -89,7 +89,7 @@ def _row(account: Account, now: datetime) -> tuple[str, ...]:
 
 
 def _sites(session: Session) -> tuple[Choice, ...]:
-    return tuple(Choice(s.id, f"{s.id}, {s.name}") for s in fleet.sites(session))
+    return tuple(Choice(i, f"{i}, {name}") for i, name in fleet.site_names(session).items())
 
 
 @router.post(ACCOUNTS)
@@ -122,13 +122,18 @@ def _one_time(name: str, password: str) -> Shown:
 
 @router.get(PERSON)
 def account(
-    session: DbSession, person: Administrator, now: Now, name: Annotated[str, Query()] = ""
+    request: Request,
+    session: DbSession,
+    person: Administrator,
+    now: Now,
+    name: Annotated[str, Query()] = "",
 ) -> HTMLResponse:
     """One person."""
-    return _one(session, person, name, now)
+    return one(request, session, person, name, now)
 
 
-def _one(
+def one(
+    request: Request,
     session: Session,
     person: Person,
     name: str,
@@ -137,7 +142,9 @@ def _one(
     shown: Shown | None = None,
     typed: Typed = EMPTY,
 ) -> HTMLResponse:
+    """The page of one person."""
     found = people.get(session, name)
+    identity = repository.identity_of(session, name)
     view = AccountPage(
         title=f"{found.full_name}, {found.name}",
         name=found.name,
@@ -152,6 +159,8 @@ def _one(
         is_locked=found.locked_until is not None and now < found.locked_until,
         is_oneself=found.name == person.name,
         has_codes=found.codes_since is not None,
+        provider=request.app.state.settings.oidc_name if request.app.state.provider else "",
+        identity=identity.subject if identity else "",
         shown=shown,
         typed=typed,
     )
@@ -207,7 +216,9 @@ ACTS: dict[str, Act] = {
 
 
 @router.post(PERSON)
-def act(fields: Form, session: DbSession, person: Administrator, now: Now) -> Response:
+def act(
+    request: Request, fields: Form, session: DbSession, person: Administrator, now: Now
+) -> Response:
     """What `do` says, to the account that `name` names."""
     name, chosen = fields.get("name", ""), fields.get("do", "")
     people.get(session, name)
@@ -220,7 +231,7 @@ def act(fields: Form, session: DbSession, person: Administrator, now: Now) -> Re
 
     errors = attempt(session, run)
     if errors:
-        return _one(session, person, name, now, typed=refused(chosen, fields, errors))
+        return one(request, session, person, name, now, typed=refused(chosen, fields, errors))
     if shown[0] is not None:
-        return _one(session, person, name, now, shown=shown[0])
+        return one(request, session, person, name, now, shown=shown[0])
     return RedirectResponse(address(name), SEE_OTHER)

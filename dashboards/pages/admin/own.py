@@ -1,4 +1,4 @@
-"""One's own account: the password, one-time codes, API tokens.
+"""One's own account: the password, one-time codes, API tokens; sessions in `own_sessions.py`.
 
 Everything but looking and revoking takes the present password, so that a session left open
 gives nobody a lasting way in.
@@ -7,7 +7,7 @@ gives nobody a lasting way in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,10 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from app.central.accounts import codes, people, tokens
+from app.central.accounts import codes, people, repository, sessions, tokens
 from app.central.accounts import service as accounts
 from app.central.accounts.models import ApiToken
-from app.central.accounts.permissions import Now, Oneself, Viewer
+from app.central.accounts.permissions import Now, Oneself, Viewer, client_of
 from app.central.accounts.service import Person, Signer
 from app.central.database import DbSession
 from app.central.errors import NotAuthenticated, Unusable
@@ -28,12 +28,14 @@ from app.errors import AppError
 from dashboards import filters
 from dashboards import wording_admin as words
 from dashboards.charts import palette
-from dashboards.pages.admin.common import EMPTY, Typed, refused
+from dashboards.pages.admin import own_sessions
+from dashboards.pages.admin.common import EMPTY, OWN, Typed, refused
 from dashboards.pages.admin.views import CodesSetUp, OwnAccount, PasswordPage, Shown, TokenRow
 from dashboards.pages.frame import page
 from dashboards.pages.requests import (
     PASSWORD_PAGE,
     SEE_OTHER,
+    Check,
     Form,
     PageRoute,
     with_password,
@@ -42,10 +44,9 @@ from dashboards.pages.sign_in import with_session
 from dashboards.pages.views import Fact
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-HERE = "/account"
 
 
-@router.get(HERE)
+@router.get(OWN)
 def own_account(
     session: DbSession, person: Viewer, now: Now, done: Annotated[str, Query()] = ""
 ) -> HTMLResponse:
@@ -73,17 +74,21 @@ def _page(
             Fact("Name as printed beside signatures", person.full_name),
             Fact("Role", words.ROLES[person.role]),
             Fact("Site", person.site_id or words.EVERY_SITE),
+            *own_sessions.identity_facts(repository.identity_of(session, person.name)),
         ),
+        password_sentence=words.SIGNS_NOTHING if person.has_no_password else "",
         codes=standing,
         codes_sentence=words.CODES[standing],
         tokens=tuple(_token_row(t, now) for t in tokens.tokens_of(session, person)),
+        sessions=own_sessions.rows(session, person, now),
+        idle_minutes=sessions.IDLE // timedelta(minutes=1),
         longest_days=tokens.LONGEST_DAYS,
         notice=notice,
         set_up=set_up,
         shown=shown,
         typed=typed,
     )
-    return page(session, person, HERE, "admin/own.html", view, 422 if typed.errors else 200)
+    return page(session, person, OWN, "admin/own.html", view, 422 if typed.errors else 200)
 
 
 def _token_row(token: ApiToken, now: datetime) -> TokenRow:
@@ -104,7 +109,7 @@ def password_page(session: DbSession, person: Oneself) -> HTMLResponse:
 
 def _password(session: Session, person: Person, errors: tuple[str, ...] = ()) -> HTMLResponse:
     view = PasswordPage("Choose a password", person.must_choose_password, errors)
-    return page(session, person, HERE, "admin/password.html", view, 422 if errors else 200)
+    return page(session, person, OWN, "admin/password.html", view, 422 if errors else 200)
 
 
 @router.post(PASSWORD_PAGE)
@@ -119,7 +124,7 @@ def change_password(
     def run(_: Signer) -> None:
         people.set_password(session, person.name, new, now=now)
 
-    errors = _if_own(request, session, person, fields, now, run)
+    errors = _if_own(request, session, person, fields, now, run, check=accounts.confirm)
     if errors:
         return _password(session, person, errors)
     return _anew(request, session, person, now, "password")
@@ -132,19 +137,23 @@ def _if_own(
     fields: dict[str, str],
     now: datetime,
     run: Callable[[Signer], None],
+    check: Check = accounts.sign,
 ) -> tuple[str, ...]:
+    wrong = words.PASSWORD_NOT_YOURS
     return with_password(
-        request, session, person, fields, now, run, wrong_password=words.PASSWORD_NOT_YOURS
+        request, session, person, fields, now, run, wrong_password=wrong, check=check
     )
 
 
 def _anew(request: Request, session: Session, person: Person, now: datetime, done: str) -> Response:
     """A new session for this browser, as every other one has ended."""
-    token = accounts.log_in(session, people.get(session, person.name), now)
-    return with_session(RedirectResponse(f"{HERE}?done={done}", SEE_OTHER), request, token)
+    account = people.get(session, person.name)
+    client, opened_with = client_of(request), person.opened_with
+    token = sessions.log_in(session, account, now, client=client, opened_with=opened_with)
+    return with_session(RedirectResponse(f"{OWN}?done={done}", SEE_OTHER), request, token)
 
 
-@router.post(HERE + "/codes")
+@router.post(OWN + "/codes")
 def begin_codes(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -173,7 +182,7 @@ def set_up(address: str) -> CodesSetUp:
     )
 
 
-@router.post(HERE + "/codes/confirmation")
+@router.post(OWN + "/codes/confirmation")
 def confirm_codes(fields: Form, session: DbSession, person: Viewer, now: Now) -> Response:
     """The first code: every sign-in asks for one from now on."""
     code = "".join(fields.get("code", "").split())[:16]
@@ -183,10 +192,10 @@ def confirm_codes(fields: Form, session: DbSession, person: Viewer, now: Now) ->
         return _page(session, person, now, typed=refused("code", {}, (words.CODE_NOT_RIGHT,)))
     except AppError as error:
         return _page(session, person, now, typed=refused("code", {}, (str(error),)))
-    return RedirectResponse(f"{HERE}?done=codes", SEE_OTHER)
+    return RedirectResponse(f"{OWN}?done=codes", SEE_OTHER)
 
 
-@router.post(HERE + "/codes/end")
+@router.post(OWN + "/codes/end")
 def end_codes(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -201,7 +210,7 @@ def end_codes(
     return _anew(request, session, person, now, "codes-ended")
 
 
-@router.post(HERE + "/tokens")
+@router.post(OWN + "/tokens")
 def create_token(
     request: Request, fields: Form, session: DbSession, person: Viewer, now: Now
 ) -> Response:
@@ -227,8 +236,8 @@ def days_of(fields: dict[str, str]) -> int:
     return int(typed)
 
 
-@router.post(HERE + "/tokens/revocation")
+@router.post(OWN + "/tokens/revocation")
 def revoke_token(fields: Form, session: DbSession, person: Viewer, now: Now) -> Response:
     """One of one's own tokens means nothing from now on."""
     tokens.revoke(session, fields.get("id", ""), person, now)
-    return RedirectResponse(f"{HERE}?done=token", SEE_OTHER)
+    return RedirectResponse(f"{OWN}?done=token", SEE_OTHER)

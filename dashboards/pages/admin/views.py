@@ -89,6 +89,8 @@ class AccountPage:
     is_locked: bool
     is_oneself: bool
     has_codes: bool
+    provider: str = ""  # what people call it; empty: none is configured
+    identity: str = ""  # the subject that is linked; empty: none
     shown: Shown | None = None
     typed: Typed = EMPTY
 
@@ -106,6 +108,19 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session of one's own that runs now."""
+
+    id: str
+    opened_with: str
+    browser: str
+    begun: str
+    last_used: str
+    until: str
+    is_this: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CodesSetUp:
     """What an authenticator takes, on this page once: drawn, and in letters."""
 
@@ -116,13 +131,16 @@ class CodesSetUp:
 
 @dataclass(frozen=True, slots=True)
 class OwnAccount:
-    """One's own account: password, one-time codes, API tokens."""
+    """One's own account: password, one-time codes, API tokens, sessions."""
 
     title: str
     facts: tuple[Fact, ...]
+    password_sentence: str
     codes: str  # none, begun or set
     codes_sentence: str
     tokens: tuple[TokenRow, ...]
+    sessions: tuple[SessionRow, ...]
+    idle_minutes: int
     longest_days: int
     notice: str = ""
     set_up: CodesSetUp | None = None
@@ -175,3 +193,29 @@ class RecipientPage:
     area: tuple[Link, ...]
     form: RoutingForm
     typed: Typed = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePage:
+    """Example data: what it is, how far it is, and what may be done about it."""
+
+    title: str
+    sentences: tuple[str, ...]
+    area: tuple[Link, ...]
+    standing: str
+    is_underway: bool  # the page asks again by itself
+    may_load: bool
+    may_remove: bool
+    opens: str = ""  # where the example is looked at
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePage:
+    """How the service itself stands."""
+
+    title: str
+    sentences: tuple[str, ...]
+    area: tuple[Link, ...]
+    facts: tuple[Fact, ...]
+    grids: tuple[Grid, ...]

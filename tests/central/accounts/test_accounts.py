@@ -12,9 +12,9 @@ from app.central.accounts.permissions import GRANTS, Permission
 from app.central.accounts.repository import find_account
 from app.central.audit.service import lines
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
+from app.central.openapi.doors import doors
 from tests.conftest import Clock
 from tests.support.fleet import PASSWORD, World
-from tests.support.routes import doors
 
 
 def test_a_person_logs_in_is_known_and_logs_out(world: World) -> None:

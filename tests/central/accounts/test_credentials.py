@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from app import clock
 from app.central.accounts.models import Role
 from app.central.accounts.people import disable
+from app.central.audit.service import lines
 from tests.conftest import Clock
 from tests.support.fleet import PASSWORD, World
 
@@ -158,3 +159,59 @@ def test_a_token_is_stored_only_as_its_hash_and_cannot_be_revoked_by_another(wor
     assert bob.delete(f"/api/v1/tokens/{shown['id']}").status_code == 404
     assert token not in ann.get("/api/v1/tokens").text
     assert bearer(world, token).get("/api/v1/session").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["disablement", "password-reset"])
+def test_a_token_survives_neither_a_suspension_nor_a_reset(world: World, what: str) -> None:
+    admin, ann = world.browser("adam", Role.ADMINISTRATOR), world.browser("ann", Role.ANALYST)
+    script, other = bearer(world, a_token(ann)), bearer(world, a_token(admin))
+    before = script.get("/api/v1/signals").status_code
+
+    assert admin.post(f"/api/v1/accounts/ann/{what}").status_code in {200, 204}
+    admin.delete("/api/v1/accounts/ann/disablement")
+
+    assert (before, script.get("/api/v1/signals").status_code) == (200, 401)
+    assert other.get("/api/v1/signals").status_code == 200
+    with world.sessions() as session:
+        revoked = [x for x in lines(session) if x.action == "accounts:token:revoke"]
+    assert [(x.actor, x.subject) for x in revoked] == [("adam", "ann")]
+
+
+def test_one_sees_where_one_is_signed_in_and_ends_what_is_not_wanted(
+    world: World, simulated_clock: Clock
+) -> None:
+    ann, bob = world.browser("ann", Role.ANALYST), world.browser("bob", Role.ADMINISTRATOR)
+    simulated_clock.advance(minutes=1)
+    agents = ("Lost Telephone/1\n", "x" * 300)
+    elsewhere = [TestClient(world.app, headers={"user-agent": a.strip()}) for a in agents]
+    for one in elsewhere:
+        one.post("/api/v1/session", json={"name": "ann", "password": PASSWORD})
+
+    shown = ann.get("/api/v1/sessions").json()
+    lost = next(s for s in shown if s["client"] == "Lost Telephone/1")
+    by_another = bob.delete(f"/api/v1/sessions/{lost['id']}").status_code
+    still = elsewhere[0].get("/api/v1/session").status_code
+    by_token = bearer(world, a_token(ann)).delete("/api/v1/sessions").status_code
+    ended = ann.delete(f"/api/v1/sessions/{lost['id']}").status_code
+    again = ann.delete(f"/api/v1/sessions/{lost['id']}").status_code
+
+    assert [s["is_this"] for s in shown].count(True) == 1 and len(shown) == 3
+    assert max(len(s["client"]) for s in shown) == 200
+    assert (by_another, still, by_token, ended, again) == (404, 200, 403, 204, 404)
+    assert [c.get("/api/v1/session").status_code for c in (ann, *elsewhere)] == [200, 401, 200]
+    assert ann.delete("/api/v1/sessions").status_code == 204
+    assert [c.get("/api/v1/session").status_code for c in (ann, elsewhere[1])] == [200, 401]
+    assert len(ann.get("/api/v1/sessions").json()) == 1
+    assert bob.get("/api/v1/session").status_code == 200
+    with world.sessions() as session:
+        found = [x for x in lines(session) if x.action == "accounts:session:end"]
+    assert [(x.actor, dict(x.detail)) for x in found] == [("ann", {"sessions": 1})] * 2
+
+
+def test_a_session_that_idled_out_is_not_listed(world: World, simulated_clock: Clock) -> None:
+    world.browser("ann", Role.ANALYST)
+    simulated_clock.advance(minutes=31)
+    ann = TestClient(world.app)
+    ann.post("/api/v1/session", json={"name": "ann", "password": PASSWORD})
+
+    assert len(ann.get("/api/v1/sessions").json()) == 1

@@ -80,7 +80,7 @@ def test_an_evaluation_sees_what_arrived_before_six(watched: Watched) -> None:
             session, watched.world.lock_digest, upto=morning + timedelta(days=1)
         )
 
-    assert len(next_day.windows) == len(at_six.windows) + 1
+    assert next_day.windows == at_six.windows + 1
     assert next_day.history.cases.arrival.max() == morning.toordinal() + 1
 
 

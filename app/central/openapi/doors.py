@@ -1,4 +1,4 @@
-"""Walk every route of an application with the permissions it asks for."""
+"""The routes of an application with the permissions that each names."""
 
 from __future__ import annotations
 
