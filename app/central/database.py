@@ -28,9 +28,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import Enum as EnumText
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 import migrations
+from app.central.errors import NotAllowed
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -144,6 +146,21 @@ def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
     """A transaction outside a request."""
     with factory.begin() as session:
         yield session
+
+
+@contextmanager
+def unless_taken(session: Session, words: str) -> Iterator[None]:
+    """Write what must be unique: of two at the same instant the second is refused in `words`.
+
+    Looking first is not enough: neither of the two sees what the other has not committed.
+    """
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as error:
+        if not isinstance(error.orig, psycopg.errors.UniqueViolation):
+            raise
+        raise NotAllowed(words) from error
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.central.accounts import codes, repository
 from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.audit import service as audit
+from app.central.database import unless_taken
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
 from app.central.settings import CentralSettings
@@ -85,8 +86,8 @@ def create_account(
         failed_attempts=0,
         created_at=now,
     )
-    session.add(account)
-    session.flush()
+    with unless_taken(session, f"account {name} exists"):
+        session.add(account)
     audit.record(
         session,
         actor=by,
