@@ -46,7 +46,7 @@ from app.central.reports.drafting import draft_waiting
 from app.central.reports.models import ReportSchedule
 from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
-from app.central.surveillance import alarm_test, on_demand
+from app.central.surveillance import alarm_test, on_demand, verification
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
 
@@ -150,6 +150,9 @@ class Worker:
         def watch(session: Session, _: datetime) -> None:
             fleet_jobs.watch(session, self.announce, clock.now())
 
+        def verify(session: Session, due_at: datetime) -> None:
+            verification.verify_share(session, due_at, self.announce, clock.now())
+
         def digest(session: Session, due_at: datetime) -> None:
             send_digests(session, due_at, now=clock.now(), **self._letters())
 
@@ -168,6 +171,7 @@ class Worker:
             Job("intake.nonces", hourly, nonces, CatchUp.LATEST),
             Job("accounts.sessions", hourly, sessions, CatchUp.LATEST),
             Job("fleet.watch", hourly, watch, CatchUp.LATEST),
+            Job(verification.JOB, Every(verification.PERIOD), verify),
             Job("alerts.digest", at_seven, digest),
             Job("alerts.escalation", quarter, escalation, CatchUp.LATEST),
             Job("recalibration.aftercare", Daily(AFTERCARE), aftercare, CatchUp.LATEST),
@@ -176,9 +180,12 @@ class Worker:
     def _evaluation(self, lock_digest: str) -> Job:
         def evaluate(session: Session, due_at: datetime) -> None:
             day = evaluation_day(due_at)  # also of a run that was asked for in between
-            surveillance.evaluate(
-                session, lock_digest, day, announce=self.announce, now=clock.now()
-            )
+            now, told = clock.now(), self.announce
+            found = surveillance.evaluate(session, lock_digest, day, announce=told, now=now)
+            if found is not None:
+                verification.look_for_what_is_left_out(
+                    session, lock_digest, day, found.windows, told, now
+                )
 
         at = EVALUATION_TIME.replace(tzinfo=None)
         return Job(on_demand.job_name(lock_digest), Daily(at), evaluate)

@@ -56,6 +56,7 @@ SEVERITY_OF_EVENT: Mapping[str, Severity] = {
     "routing": Severity.WARNING,
     "lateness": Severity.NOTICE,
     "alarm_test": Severity.WARNING,
+    "stored_windows": Severity.URGENT,
 }
 
 

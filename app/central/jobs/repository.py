@@ -51,6 +51,12 @@ def newest(session: Session, job: str) -> JobRun | None:
     return session.scalar(query.order_by(JobRun.due_at.desc()).limit(1))
 
 
+def done(session: Session, job: str, *, limit: int) -> Sequence[datetime]:
+    """Due times of the runs of a job that were done, the newest first."""
+    query = select(JobRun.due_at).where(JobRun.job == job, JobRun.state == RunState.DONE)
+    return session.scalars(query.order_by(JobRun.due_at.desc()).limit(limit)).all()
+
+
 def claim(
     session: Session, jobs: Collection[str], owner: str, lease: timedelta, most_attempts: int
 ) -> JobRun | None:
