@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app import clock
 from app.central.accounts import repository as accounts_repository
+from app.central.accounts.attempts import tell_of_locked
 from app.central.alerts import service as alerts
 from app.central.alerts.models import Severity
 from app.central.alerts.ports import Notice, Renderer
@@ -147,6 +148,9 @@ class Worker:
         def sessions(session: Session, _: datetime) -> None:
             accounts_repository.forget_sessions(session, clock.now())
 
+        def attempts(session: Session, _: datetime) -> None:
+            tell_of_locked(session, now=clock.now(), **self._letters())
+
         def watch(session: Session, _: datetime) -> None:
             fleet_jobs.watch(session, self.announce, clock.now())
 
@@ -170,6 +174,7 @@ class Worker:
             Job("intake.partitions", Daily(time(0, 10)), partitions, CatchUp.LATEST),
             Job("intake.nonces", hourly, nonces, CatchUp.LATEST),
             Job("accounts.sessions", hourly, sessions, CatchUp.LATEST),
+            Job("accounts.attempts", Every(timedelta(minutes=5)), attempts, CatchUp.LATEST),
             Job("fleet.watch", hourly, watch, CatchUp.LATEST),
             Job(verification.JOB, Every(verification.PERIOD), verify),
             Job("alerts.digest", at_seven, digest),

@@ -30,6 +30,7 @@ NOTHING_TO_SIGN_WITH = (
     "one on the page Account, with the one-time password that an administrator gives you"
 )
 SHORTEST_PASSWORD = 12
+LOCKED = "accounts:session:locked"  # the action of an entry in the trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +120,20 @@ def check_password(
 ) -> Account:
     """The account, if the password is its own, and the one-time code where it has them.
 
-    None as a code asks for none. Counts failures in a transaction of its own: the refusal that
-    follows must not undo them. Every refusal is the same, whatever the reason.
+    None as a code asks for none: somebody signs. Counts failures in a transaction of its own: the
+    refusal that follows must not undo them. Every refusal is the same, whatever the reason.
     """
     refused = NotAuthenticated(
         "credentials", "name or password (or one-time code) is not right, or wait a while"
     )
     with sessions.begin() as session:
         account = repository.find_account(session, name, lock=True)
-        is_open = account is not None and not _is_shut(account, now)
         matches = _matches(account.password_hash if account else NOBODY, password)
-        if account is not None and is_open:
-            matches = matches and _has_code(account, code, now)
-            _count(session, account, matches, now)
-    if account is None or not (is_open and matches):
+        if account is None or _must_wait(account, now):
+            raise refused
+        matches = matches and not _is_shut(account, now) and _has_code(account, code, now)
+        _count(session, account, matches, now, signing=code is None)
+    if not matches:
         raise refused
     return account
 
@@ -167,13 +168,20 @@ def _has_code(account: Account, code: str | None, now: datetime) -> bool:
     return code is None or account.codes_since is None or codes.spend(account, code, now)
 
 
+def _must_wait(account: Account, now: datetime) -> bool:
+    return account.locked_until is not None and now < account.locked_until
+
+
 def _is_shut(account: Account, now: datetime) -> bool:
-    locked = account.locked_until is not None and now < account.locked_until
     lapsed = account.password_until is not None and now >= account.password_until
-    return account.disabled_at is not None or locked or lapsed
+    return account.disabled_at is not None or lapsed
 
 
-def _count(session: Session, account: Account, matches: bool, now: datetime) -> None:
+def _count(
+    session: Session, account: Account, matches: bool, now: datetime, *, signing: bool
+) -> None:
+    """Each failure is an entry in the trail: 21 CFR 11.300(d). What comes while the account waits
+    is none, so nobody writes entries faster than the growing wait lets them."""
     if matches:
         account.failed_attempts, account.locked_until = 0, None
         return
@@ -181,14 +189,18 @@ def _count(session: Session, account: Account, matches: bool, now: datetime) -> 
     extra = account.failed_attempts - FREE_ATTEMPTS
     if extra >= 0:  # 30 s, then twice as long each time, up to an hour
         account.locked_until = now + min(timedelta(seconds=30 * 2 ** min(extra, 7)), LONGEST_LOCK)
-        audit.record(
-            session,
-            actor=account.name,
-            action="accounts:session:locked",
-            subject=account.name,
-            at=now,
-            detail={"failed_attempts": account.failed_attempts},
-        )
+    audit.record(
+        session,
+        actor=account.name if signing else "not authenticated",
+        action=LOCKED if extra >= 0 else "accounts:session:failed",
+        subject=account.name,
+        at=now,
+        detail={
+            "failed_attempts": account.failed_attempts,
+            "to": "sign" if signing else "log in",
+            "disabled": account.disabled_at is not None,
+        },
+    )
 
 
 def is_password_of(account: Account, password: str) -> bool:
