@@ -148,6 +148,15 @@ def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
         yield session
 
 
+def see_one_moment(session: Session) -> None:
+    """Every query of this transaction, which must not have begun, sees what was there at its first.
+
+    On a connection (tests) the outer transaction has begun, and nobody else writes to it.
+    """
+    if isinstance(session.get_bind(), Engine):
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 @contextmanager
 def unless_taken(session: Session, words: str) -> Iterator[None]:
     """Write what must be unique: of two at the same instant the second is refused in `words`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,9 +19,11 @@ from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
 from app.central.settings import CentralSettings
 
-# OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
+# OWASP's floor for argon2id, 19 MiB a hash.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-AT_ONCE = threading.BoundedSemaphore(2)
+# Two threads hash for everybody. A semaphore would not bound the memory: each thread of the service
+# that has hashed once keeps what it took, in an arena of its own.
+HASHING = ThreadPoolExecutor(2, thread_name_prefix="hashing")
 NOBODY = HASHER.hash(secrets.token_hex(16))  # verified for unknown names, to take the same time
 LONGEST_LOCK = timedelta(hours=1)
 FREE_ATTEMPTS = 5
@@ -209,14 +211,12 @@ def is_password_of(account: Account, password: str) -> bool:
 
 
 def _matches(password_hash: str, password: str) -> bool:
-    with AT_ONCE:
-        try:
-            return HASHER.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False
+    try:
+        return HASHING.submit(HASHER.verify, password_hash, password).result()
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def hash_password(password: str) -> str:
     """What is stored of a password."""
-    with AT_ONCE:
-        return HASHER.hash(password)
+    return HASHING.submit(HASHER.hash, password).result()
