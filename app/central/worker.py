@@ -37,7 +37,7 @@ from app.central.intake import service as intake
 from app.central.intake.arrival import EVALUATION_TIME, evaluation_day
 from app.central.intake.authentication import TOLERANCE
 from app.central.jobs.schedule import CatchUp, Daily, Every
-from app.central.jobs.service import Job, run_due
+from app.central.jobs.service import Job, run_due, shared_now
 from app.central.recalibration import holdouts
 from app.central.recalibration.watch import compare_due as watch_changes
 from app.central.references import repository as references_repository
@@ -87,8 +87,8 @@ class Worker:
 
     def round(self) -> None:
         """Do everything that is due now, then send what waits."""
-        now = clock.now()
         try:
+            now = shared_now(self.sessions)
             run_due(self.sessions, self._jobs(), self.name, now)
             draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)

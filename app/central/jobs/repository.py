@@ -14,6 +14,12 @@ from app.central.jobs.models import Heartbeat, JobPlan, JobRun, RunState
 DATABASE_NOW = func.clock_timestamp()
 
 
+def database_now(session: Session) -> datetime:
+    """The database's own clock."""
+    found: datetime = session.scalars(select(DATABASE_NOW)).one()
+    return found
+
+
 def plans(session: Session, jobs: Iterable[str], now: datetime) -> dict[str, JobPlan]:
     """Every job's plan, locked; a job seen for the first time is planned from `now` on."""
     names = sorted(jobs)
