@@ -15,6 +15,7 @@ from app.errors import AppError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from app.central.example.loading import Example
     from app.central.renderers import Renderers
     from app.central.settings import CentralSettings
 
@@ -73,8 +74,15 @@ def _compose() -> None:
 
         return made(settings)
 
+    def example_play() -> Example:
+        from app.lab.example import example
+
+        return example()
+
     central.install_pages = install_pages
     central.renderers = renderers
+    central.example_play = example_play
+    central.central.add_typer(import_module("app.central.example.commands").example, name="example")
 
 
 def main() -> None:

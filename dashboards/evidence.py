@@ -32,7 +32,15 @@ from dashboards.charts.spec import (
     Stage,
 )
 from monitors.observations import History
-from monitors.schema import SCORE_TERMS, FloatArray, IntArray, Schema
+from monitors.schema import (
+    JOINT_UNITS,
+    SCORE_TERMS,
+    TALLIES,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Schema,
+)
 from monitors.summaries import (
     categorical_counts,
     joint_means,
@@ -78,13 +86,20 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Readings in time order: day (t,), n (t,) cases, value (t,) in `unit`."""
+    """Readings in time order: day (t,), n (t,) cases, value (t,) in `unit`; noise (t,) variance of
+    the value by noise that edges added, None where there is none."""
 
     name: str
     unit: str
     day: IntArray
     n: IntArray
     value: FloatArray
+    noise: FloatArray | None = None
+
+    @property
+    def noises(self) -> FloatArray:
+        """Variance of each value by noise, (t,)."""
+        return np.zeros(self.n.size) if self.noise is None else self.noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +136,10 @@ def series_of(history: History, name: str, scope: Scope, upto: date) -> Series |
     joint = history.schema.joint
     value = mean[:, at] * joint.scale[at] + joint.centre[at] if len(day) else np.zeros(0)
     used = n > 0
-    return Series(name, unit_of(history.schema, name), day[used], n[used], value[used])
+    noise = _noise(history, scope, upto, history.schema.columns["joint_sum"].start + at, n)
+    in_units = noise * (joint.scale[at] / JOINT_UNITS) ** 2
+    unit = unit_of(history.schema, name)
+    return Series(name, unit, day[used], n[used], value[used], in_units[used])
 
 
 def flagged_series(history: History, scope: Scope, upto: date) -> Series:
@@ -129,8 +147,9 @@ def flagged_series(history: History, scope: Scope, upto: date) -> Series:
     day, rows = _by_day(history, scope, upto)
     counts = tallies(history.schema, rows)
     n = counts["analysed"]
-    share = counts["flagged"] / np.maximum(n, 1)
-    return Series("flagged rate", "", day[n > 0], n[n > 0], share[n > 0])
+    share = np.clip(counts["flagged"] / np.maximum(n, 1), 0.0, 1.0)
+    noise = _noise(history, scope, upto, TALLIES.index("flagged"), n)
+    return Series("flagged rate", "", day[n > 0], n[n > 0], share[n > 0], noise[n > 0])
 
 
 def label_series(history: History, scope: Scope, upto: date) -> Series:
@@ -157,15 +176,30 @@ def label_series(history: History, scope: Scope, upto: date) -> Series:
 
 def _by_day(history: History, scope: Scope, upto: date) -> tuple[IntArray, IntArray]:
     """Days (t,) and summed rows (t, width) of the windows in scope that had arrived."""
+    inside, days, place = _days(history, scope, upto)
+    summed = np.zeros((days.size, history.cases.rows.shape[1]), dtype=np.int64)
+    np.add.at(summed, place, history.cases.rows[inside])
+    return days, summed
+
+
+def _days(history: History, scope: Scope, upto: date) -> tuple[BoolArray, IntArray, IntArray]:
+    """Mask of the windows in scope that had arrived; their days (t,); which of them each is of."""
     cases = history.cases
     inside = np.isin(cases.stratum, scope.strata(history)) & (cases.arrival <= upto.toordinal())
-    start, rows = cases.start[inside], cases.rows[inside]
+    start = cases.start[inside]
     days, place = np.unique(start, return_inverse=True)
     if days.size > MOST_READINGS:
         days, place = np.unique(start - (start - 1) % 7, return_inverse=True)  # Mondays
-    summed = np.zeros((days.size, history.cases.rows.shape[1]), dtype=np.int64)
-    np.add.at(summed, place, rows)
-    return days, summed
+    return inside, days, place
+
+
+def _noise(history: History, scope: Scope, upto: date, column: int, n: IntArray) -> FloatArray:
+    """Variance (t,) by edges' noise of a column over n (t,) cases, by the days of `_by_day`."""
+    inside, days, place = _days(history, scope, upto)
+    if history.cases.noise is None:
+        return np.zeros(days.size)
+    variance = history.cases.select(inside).variance(slice(column, column + 1))[:, 0]
+    return np.bincount(place, variance, days.size) / np.maximum(n, 1).astype(np.float64) ** 2
 
 
 def control_chart(
@@ -186,8 +220,8 @@ def control_chart(
     if all(level is None for _, level in levels):
         return None
     readings = [
-        _reading(int(d), float(v), int(k), _level(levels, int(d)))
-        for d, v, k in zip(series.day, series.value, series.n, strict=True)
+        _reading(int(d), float(v), int(k), float(s), _level(levels, int(d)))
+        for d, v, k, s in zip(series.day, series.value, series.n, series.noises, strict=True)
     ]
     name = wording.characteristic(series.name)
     outside = sum(1 for r in readings if r.mark)
@@ -199,6 +233,7 @@ def control_chart(
             "Triangles: outside three sigma of the reference readings "
             f"({wording.count(outside, 'reading')})."
             + (wording.NO_LIMITS if any(r.centre is None for r in readings) else "")
+            + (wording.NOISE if series.noises.any() else "")
         ),
         description=(
             f"Control chart of {name} from {readings[0].day} to {readings[-1].day}; "
@@ -248,8 +283,9 @@ def _baseline(series: Series, start: int, end: int, least: int, least_sigma: flo
         return None
     n, value = series.n[inside], series.value[inside]
     centre = float(np.average(value, weights=n))
-    sigma = float(np.sqrt((n * (value - centre) ** 2).sum() / (len(n) - 1)))
-    return centre, max(sigma, least_sigma)
+    square = float((n * (value - centre) ** 2).sum() / (len(n) - 1))
+    by_noise = float((n * series.noises[inside]).mean())  # has its own place in the limits
+    return centre, max(float(np.sqrt(max(square - by_noise, 0.0))), least_sigma)
 
 
 def _level(levels: Sequence[tuple[int, Level | None]], day: int) -> Level | None:
@@ -266,11 +302,11 @@ def _between(least: int, most: int) -> str:
     return f"{least}" if least == most else f"{least} to {most}"
 
 
-def _reading(day: int, value: float, n: int, level: Level | None) -> Reading:
+def _reading(day: int, value: float, n: int, noise: float, level: Level | None) -> Reading:
     if level is None:
         return Reading(date.fromordinal(day), value, n, None, None, None)
     centre, sigma = level
-    half = 3 * sigma / n**0.5
+    half = 3 * (sigma**2 / n + noise) ** 0.5
     outside = abs(value - centre) > half > 0
     return Reading(
         date.fromordinal(day),
@@ -342,22 +378,38 @@ def stream_words(stream: str) -> str:
     return ", ".join([BLOCKS.get(block, wording.sentence_case(block)).lower(), *scope])
 
 
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
+"""Counts on the bins of a characteristic: in the reference period, and now."""
+
+
 def comparison(
-    history: History, name: str, sites: Sequence[str], period: Period, since: date
+    history: History,
+    name: str,
+    sites: Sequence[str],
+    period: Period,
+    since: date,
+    everywhere: History | None = None,
 ) -> Comparison | None:
-    """Reference against now, one panel per scanner of `sites`, then all other sites together."""
+    """Reference against now, one panel per scanner of `sites`, then all other sites together.
+
+    `everywhere` has the cases of all sites where `history` has those of `sites` alone.
+    """
     bins = _bins(history.schema, name)
     if bins is None:
         return None
     scanners = sorted({(s.site, s.scanner) for s in history.strata if s.site in sites})
-    scopes = [(f"{site} · {one}", Scope((site,), (one,))) for site, one in scanners]
-    others = tuple(sorted({s.site for s in history.strata} - set(sites)))
-    if others:
-        scopes.append(("all other sites", Scope(others)))
-    panels = [
-        _panel(history, name, words, scope, period, since)
-        for words, scope in scopes[-PANELS_SHOWN:]
-    ]
+    span = since.toordinal(), period.upto.toordinal() + 1
+    counted = []
+    for site, one in scanners:
+        only = Scope((site,), (one,))
+        pair = _pair(history, name, only, period, since)
+        counted.append((f"{site} · {one}", pair, _is_noisy(history, only, *span)))
+    here, fleet = Scope(tuple(sites)), everywhere or history
+    if _has_others(history, here, fleet):
+        every = _pair(fleet, name, Scope(), period, since)
+        others = _without(every, _pair(history, name, here, period, since))
+        counted.append(("all other sites", others, _is_noisy(fleet, Scope(), *span)))
+    panels = [_panel(*one) for one in counted[-PANELS_SHOWN:]]
     words = wording.characteristic(name)
     return Comparison(
         title=f"{wording.sentence_case(words)}, reference period and since {since.isoformat()}",
@@ -394,17 +446,46 @@ def counts_between(
     else:
         at = next(i for i, f in enumerate(schema.numeric) if f.name == name)
         counts = numeric_counts(schema, row)[at, 1:-2]
-    return tuple(int(c) for c in counts)
+    return tuple(max(int(c), 0) for c in counts)  # what noise leaves below 0 is about 0
 
 
-def _panel(
-    history: History, name: str, words: str, scope: Scope, period: Period, since: date
-) -> Panel | None:
+def _is_noisy(history: History, scope: Scope, start: int, end: int) -> bool:
+    """Whether an edge added noise to windows of the days [start, end): then no distribution of a
+    characteristic leaves it."""
+    cases = history.cases
+    inside = np.isin(cases.stratum, scope.strata(history)) & cases.is_noisy
+    return bool((inside & (cases.start >= start) & (cases.start < end)).any())
+
+
+def _pair(history: History, name: str, scope: Scope, period: Period, since: date) -> Pair:
     first, last = since.toordinal(), period.upto.toordinal() + 1
-    reference = counts_between(history, name, scope, 0, period.until.toordinal())
-    current = counts_between(history, name, scope, first, last)
+    return (
+        counts_between(history, name, scope, 0, period.until.toordinal()),
+        counts_between(history, name, scope, first, last),
+    )
+
+
+def _without(every: Pair, some: Pair) -> Pair:
+    reference, current = (
+        tuple(max(a - b, 0) for a, b in zip(*both, strict=True))
+        for both in zip(every, some, strict=True)
+    )
+    return reference, current
+
+
+def _has_others(history: History, here: Scope, everywhere: History) -> bool:
+    """Whether `everywhere` has cases of other sites than `here`."""
+    mine = np.isin(history.cases.stratum, here.strata(history))
+    rest = everywhere.cases.rows.sum(axis=0) - history.cases.rows[mine].sum(axis=0)
+    return bool(rest.any())
+
+
+def _panel(words: str, counts: Pair, is_noisy: bool) -> Panel | None:
+    reference, current = counts
     if not sum(reference) and not sum(current):
         return None
+    if not sum(current) and is_noisy:
+        return Panel(words, reference, (), wording.UNDER_NOISE)
     if sum(current) < LEAST_CASES:
         return Panel(words, reference, (), f"not assessable: {sum(current)} cases")
     note = "" if sum(reference) >= LEAST_CASES else "no reference"
@@ -434,7 +515,8 @@ def funnel_of(
         title="Flagged rate by site",
         caption=(
             f"{span.start} to {span.end}. Limits 95 % (dotted) and 99.8 % (dashed) around "
-            f"{centre_words}, {100 * rate:.1f} %, for independent cases. Sites are not ranked."
+            f"{centre_words}, {100 * rate:.1f} %, for independent cases and counts without noise. "
+            "Sites are not ranked."
         ),
         unit="flagged",
         count="cases",

@@ -6,25 +6,24 @@ what the page then says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import logit
 
 from app.central.surveillance.measured import (
     LEAST_READS,
+    Counts,
     Days,
     Rate,
-    reads_of,
-    scores_of,
 )
 from app.central.surveillance.subgroups import Level
 from dashboards import wording
 from dashboards.charts.spec import Calibration, CalibrationBin, Forest, Group
 from monitors.annotation import Recalibration, mantel_haenszel, recalibrate
 from monitors.errors import MonitorError
-from monitors.observations import History
 from monitors.prevalence import Classes, Estimate, LabelShiftFit, label_shift_fit, mlls
 from monitors.proportions import wilson
 from monitors.schema import FloatArray, IntArray, Schema
@@ -65,13 +64,12 @@ class CalibrationFound:
     fit: Recalibration | None
 
 
-def calibration(history: History, days: Days) -> CalibrationFound | None:
+def calibration(schema: Schema, found: Counts, days: str) -> CalibrationFound | None:
     """Observed share of positives by score; None below the least number of reads."""
-    schema = history.schema
-    labelled, positive = reads_of(history, days)
+    labelled, positive = found.labelled, found.positive
     if labelled.sum() < LEAST_READS:
         return None
-    counts, edges = scores_of(history, days), schema.scores[0].edges
+    counts, edges = found.scores, schema.scores[0].edges
     mean = _mean_scores(schema, counts)
     used = (labelled >= LEAST_IN_BIN) & np.isfinite(mean)
     limits = wilson(positive[used], labelled[used])
@@ -80,7 +78,7 @@ def calibration(history: History, days: Days) -> CalibrationFound | None:
     chart = Calibration(
         title="Calibration: observed share of positives by score",
         caption=(
-            f"{wording.count(int(labelled.sum()), 'audited read')}, {days.words}; 95 % intervals "
+            f"{wording.count(int(labelled.sum()), 'audited read')}, {days}; 95 % intervals "
             f"per point. {wording.bins_left_out(left_out, LEAST_IN_BIN)}"
             "Below: scores of all cases."
         ),
@@ -124,18 +122,46 @@ class PrevalenceRow:
     reason: str = ""
 
 
-def prevalence(
-    history: History, classes: Classes, days: Days, name: str, sites: Sequence[str]
-) -> PrevalenceRow:
-    """Under label shift; the fit says whether a changed mixture alone explains the scores."""
-    counts = scores_of(history, days, sites)
+def prevalences(classes: Classes, counted: Mapping[str, IntArray]) -> list[PrevalenceRow]:
+    """Of the cases by score bin (B,) under each name, all at once, under label shift.
+
+    The fit says whether a changed mixture alone explains the scores.
+    """
+    enough = [name for name, counts in counted.items() if counts.sum() >= LEAST_CASES]
+    found = _estimates(classes, {name: counted[name] for name in enough})
+    return [found.get(name) or _too_few(name, counts) for name, counts in counted.items()]
+
+
+def _too_few(name: str, counts: IntArray) -> PrevalenceRow:
     n = int(counts.sum())
-    if n < LEAST_CASES:
-        return PrevalenceRow(name, n, None, reason=wording.needs_cases(n, LEAST_CASES))
+    return PrevalenceRow(name, n, None, reason=wording.needs_cases(n, LEAST_CASES))
+
+
+def _estimates(classes: Classes, counted: Mapping[str, IntArray]) -> dict[str, PrevalenceRow]:
+    if not counted:
+        return {}
+    rows = np.stack(list(counted.values()))
     try:
-        return PrevalenceRow(name, n, mlls(classes, counts), label_shift_fit(classes, counts))
+        estimates, fits = mlls(classes, rows), label_shift_fit(classes, rows)
     except MonitorError as error:
-        return PrevalenceRow(name, n, None, reason=str(error))
+        if len(counted) == 1:
+            [(name, counts)] = counted.items()
+            return {name: PrevalenceRow(name, int(counts.sum()), None, reason=str(error))}
+        # One that is refused refuses all: each for itself then.
+        return {n: _estimates(classes, {n: counts})[n] for n, counts in counted.items()}
+    return {
+        name: PrevalenceRow(name, int(rows[i].sum()), _of(estimates, i), _of(fits, i))
+        for i, name in enumerate(counted)
+    }
+
+
+Found = TypeVar("Found", Estimate, LabelShiftFit)
+
+
+def _of(found: Found, i: int) -> Found:
+    """One row of a result over several."""
+    parts = {f.name: np.asarray(getattr(found, f.name)[i]) for f in fields(found)}
+    return type(found)(**parts)
 
 
 def prevalence_forest(rows: Sequence[PrevalenceRow], cohort: float, days: Days) -> Forest:
@@ -173,10 +199,11 @@ def flagged_forest(margin: str, levels: Sequence[Level], k: int) -> Forest | Non
 
 
 def _flagged_group(level: Level) -> Group:
+    name = wording.level(level.margin, level.name)
     if level.cases is None:
-        return Group(level.name, 0, None, note=wording.SUPPRESSED)
+        return Group(name, 0, None, note=wording.SUPPRESSED)
     note = "" if level.flagged_rate else wording.needs_level(level)
-    return group(level.name, level.cases, level.flagged_rate, note)
+    return group(name, level.cases, level.flagged_rate, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +218,12 @@ class Readers:
     reason: str = ""
 
 
-def readers(history: History, group: str, before: Days, after: Days) -> Readers:
-    """Odds of a positive read, stratified by score (Cochran-Mantel-Haenszel)."""
-    first, second = reads_of(history, before, group=group), reads_of(history, after, group=group)
+Reads = tuple[IntArray, IntArray]
+"""Labelled and positive per bin of labels, (G,) each."""
+
+
+def readers(group: str, first: Reads, second: Reads) -> Readers:
+    """Odds of a positive read then and now, stratified by score (Cochran-Mantel-Haenszel)."""
     counts = [(int(n.sum()), int(y.sum())) for n, y in (first, second)]
     try:
         found = mantel_haenszel(first, second)

@@ -148,12 +148,13 @@ def subgroup_grid(view: PerformanceView) -> Grid:
 
 def _level_row(level: Level) -> tuple[str, ...]:
     name = sentence_case(wording.characteristic(level.margin))
+    words = wording.level(level.margin, level.name)
     if level.cases is None:
-        return (name, level.name, wording.SUPPRESSED, "–", wording.needs_level(level), "–", "–")
+        return (name, words, wording.SUPPRESSED, "–", wording.needs_level(level), "–", "–")
     rate = level.flagged_rate
     return (
         name,
-        level.name,
+        words,
         filters.whole(level.cases),
         filters.whole(level.flagged),
         _share(rate) if rate else wording.needs_level(level),
@@ -176,7 +177,7 @@ def cleared_subgroups_grid(rows: Sequence[SubgroupRow]) -> Grid:
         tuple(
             (
                 sentence_case(wording.characteristic(r.margin)),
-                r.level,
+                wording.level(r.margin, r.level),
                 filters.whole(r.cases),
                 _proportion(r.sensitivity),
                 _proportion(r.specificity),

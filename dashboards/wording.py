@@ -265,6 +265,8 @@ RUN_STATES = {
     "failed": "The evaluation asked for or due at {} failed and was given up.",
 }
 NO_LIMITS = " Readings without limits are of a stage that has no baseline yet."
+NOISE = " An edge adds noise to what it sends; the limits allow for it."
+UNDER_NOISE = "not assessable under noise"
 EVENT_VERDICTS = {
     "": "waits for the quality role, after its last day",
     "new_stage": "new stage",
@@ -408,7 +410,9 @@ NAMES = {
     "score_logit_square": "spread of the score",
     "sentinel_score": "score of a fixed image",
     "kvp": "kVp",
+    "age_band": "age",
 }
+SEXES = {"F": "female", "M": "male", "O": "other"}  # DICOM's codes
 # Coordinates nobody can picture, or that say again what the mean score says.
 SPOKEN = 3  # effects in the claim; the page's table has all
 TABLES = {
@@ -429,6 +433,29 @@ def characteristic(name: str) -> str:
     if name.startswith("embedding_"):
         return f"image content {name.removeprefix('embedding_')}"
     return NAMES.get(name, name.replace("_", " ")) or "unnamed"
+
+
+def level(margin: str, name: str) -> str:
+    """A level of a sub-group's margin as words: `18_39` of the age is "18 to 39"."""
+    if margin == "age_band":
+        low, _, high = name.partition("_")
+        return f"{low} and over" if high == "up" else f"{low} to {high}" if high else name
+    return SEXES.get(name, name) if margin == "sex" else name.replace("_", " ")
+
+
+def subgroup(margin: str, name: str) -> str:
+    """A sub-group as words: "age 18 to 39", "female"."""
+    words = level(margin, name)
+    if margin in {"sex", "all", ""}:
+        return words
+    return f"{characteristic(margin)} {words}".strip()
+
+
+def spelled(name: str) -> str:
+    """A sub-group that a record names in one string, `age_band 18_39`; other names stay."""
+    margin, gap, rest = name.partition(" ")
+    known = gap and (margin in {"sex", "all"} or "_" in margin)
+    return subgroup(margin, rest) if known else name
 
 
 def sentence_case(text: str) -> str:
@@ -687,6 +714,24 @@ def sites_left_out(more: int, quiet: int) -> str:
     return f"Not shown: {' and '.join(parts)}." if parts else ""
 
 
+def lanes_left_out(more: int, empty: int) -> str:
+    """What a time line of a large fleet does not show: `more` like those shown, and the empty."""
+    parts = [
+        *([f"{more} more of these"] if more else []),
+        *([f"{count(empty, 'site')} where nothing happened"] if empty else []),
+    ]
+    return f"Not shown: {' and '.join(parts)}." if parts else ""
+
+
+EVERY_LOCK_EQUAL = "Every installation is equal to the release; the page Lock lists them all."
+
+
+def locks_left_out(more: int, equal: int) -> str:
+    """The lock at the sites of a large fleet: how many are equal, and what is not listed."""
+    rest = f" and {more} that are not" if more else ""
+    return f"Lock, without {count(equal, 'installation')} equal to the release{rest}"
+
+
 def rows_shown(first: int, last: int, of: int, one: str) -> str:
     """`Sites 1 to 100 of 1000.`"""
     return f"{sentence_case(one)}s {first} to {last} of {of}."
@@ -899,3 +944,18 @@ def large(number: float) -> str:
     if number < 1e6:
         return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
     return "over a million" if number < 1e9 else "over a billion"
+
+
+EXAMPLE = "Example data."
+EXAMPLE_NOTE = (
+    "Simulated cases of no patient, at hospitals that do not exist, as of one day in the past. "
+    "Nothing here counts, nobody is told of it, and nothing can be changed."
+)
+EXAMPLE_LEAVE = "Leave the example"
+EXAMPLE_IS_READ = "example data is for reading: nothing can be changed in it"
+EXAMPLE_LOADED = "Example data is loaded beside this fleet. It counts nowhere on these pages."
+EXAMPLE_OPEN = "Look at the example"
+EXAMPLE_OFFER = (
+    "To see what the pages will show, load example data: a simulated fleet, apart from yours."
+)
+EXAMPLE_LOAD = "Load example data"

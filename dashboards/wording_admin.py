@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.alerts.duty import Duty
 from app.central.alerts.models import MailState, Recipient, Severity
+from app.central.example.store import LoadState, Standing
 from app.central.fleet.models import EdgeAction, EdgeState
 from dashboards.wording import count, instant, listed, sentence_case
 
@@ -181,3 +182,66 @@ def enrolment_sentences(states: Sequence[EdgeState], codes: int) -> tuple[str, .
         edges = f"{sentence_case(count(len(states), 'edge'))}: {listed(parts, most=5)}."
     waiting = f"{sentence_case(count(codes, 'code'))} not redeemed yet." if codes else ""
     return (edges, waiting) if waiting else (edges,)
+
+
+EXAMPLE_SENTENCES = (
+    "Example data is a simulated device at three hospitals that do not exist: five weeks under "
+    "surveillance, with one change of a scanner planted.",
+    "Its windows are signed by real keys and taken in, evaluated and shown by this service as any "
+    "others, but they lie apart: no count, balance, report, mail or clock of this installation "
+    "sees them.",
+    "It can be read and not acted in. It can be removed at any time, completely; that it was here "
+    "stays in the audit trail.",
+)
+
+
+def example_standing(found: Standing) -> str:
+    """How far the example is."""
+    asked = f"asked for by {found.asked_by}" if found.asked_by else ""
+    match found.state:
+        case LoadState.ABSENT:
+            return "No example data is loaded."
+        case LoadState.WAITING:
+            return f"Waits for a worker, {asked}. You may leave this page."
+        case LoadState.LOADING:
+            share = f"step {found.done} of {found.total}, " if found.total else ""
+            return f"Being loaded, {asked}: {share}{found.what}. You may leave this page."
+        case LoadState.FAILED:
+            return f"Loading failed ({found.what}). Load it again, or remove what there is."
+        case LoadState.READY:
+            assert found.stands_at is not None
+            return f"Loaded, {asked}. It stands at {instant(found.stands_at)}."
+
+
+def service_sentences(worked_on: bool, late: int, undelivered: int) -> tuple[str, ...]:
+    """Whether the service does its work, and what is in the way."""
+    absent = "No worker is at work: nothing is evaluated or mailed."
+    worker = "A worker is at work." if worked_on else absent
+    overdue = f"{count(late, 'run')} overdue." if late else "No run is overdue."
+    lost = f"{sentence_case(count(undelivered, 'mail'))} reached nobody." if undelivered else ""
+    return tuple(s for s in (worker, sentence_case(overdue), lost) if s)
+
+
+def copied(at: datetime | None, now: datetime) -> str:
+    """When a copy was last made, with its age."""
+    if at is None:
+        return "none made with lockwatch central backup; others are not known here"
+    days = (now - at).days
+    return f"{instant(at)}, {count(days, 'day') + ' ago' if days else 'within the last day'}"
+
+
+def kept(life: timedelta | None) -> str:
+    """How long something is kept."""
+    if life is None:
+        return "for ever"
+    minutes = int(life.total_seconds() // 60)
+    return count(minutes // 60, "hour") if minutes % 60 == 0 else count(minutes, "minute")
+
+
+def bytes_of(size: int) -> str:
+    """A size in units that can be read: 1 MiB is 1,048,576 bytes."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while size >= 1024 ** (power + 1) and power < len(units) - 1:
+        power += 1
+    return f"{size / 1024**power:.{1 if power else 0}f} {units[power]}"

@@ -15,13 +15,14 @@ import numpy as np
 from monitors.case_windows import CaseWindows
 from monitors.detectors import SHIFTS, SIGNS, advance, average, shift_evidence, stream_weights
 from monitors.margins import reference_margin
-from monitors.null_model import Basis, coordinates
+from monitors.null_model import Basis, NoiseShare, coordinates, noise_of_reference
 from monitors.reference import Reference, Stream, block_z, combine, groups_of_units
 from monitors.schema import BoolArray, FloatArray, IntArray
 
 SAME_DAY = 1e-3  # days between two looks of one day
 CHUNK = 128  # scopes looked at together: what they need stays in the processor's cache
-Reading = tuple[FloatArray, FloatArray, FloatArray]  # value, variance, the reference's part (k, K)
+# Value, variance, the reference's part, each (k, K), and what of the variance is edges' noise.
+Reading = tuple[FloatArray, FloatArray, FloatArray, NoiseShare]
 Readings = Mapping[str, Reading]  # by block
 
 
@@ -144,9 +145,10 @@ class CaseStreams:
     def _reading(self, block: _Block, which: IntArray) -> Reading:
         """Windows in a block's coordinates, scaled by how their stratum really varies."""
         w = self.windows
-        unit = w.unit[which]
-        own = coordinates(self.reference.null, block.basis, w.n[which], w.mean[which], unit)
-        return _widened(own, block.scale[unit])
+        unit, null = w.unit[which], self.reference.null
+        own = coordinates(null, block.basis, w.n[which], w.mean[which], unit, w.noise[which])
+        lent = noise_of_reference(null, unit)
+        return _widened((*own, NoiseShare(w.noise[which] + lent, lent)), block.scale[unit])
 
     def _along_label_shift(
         self, unit: IntArray, n: IntArray, readings: Readings
@@ -231,8 +233,8 @@ def _in_turn(unit: IntArray) -> Iterator[IntArray]:
 
 
 def _part(reading: Reading, which: IntArray | slice) -> Reading:
-    value, variance, share = reading
-    return value[which], variance[which], share[which]
+    value, variance, share, noise = reading
+    return value[which], variance[which], share[which], noise.select(which)
 
 
 def _parts(readings: Readings, which: IntArray) -> Readings:
@@ -241,6 +243,7 @@ def _parts(readings: Readings, which: IntArray) -> Readings:
 
 def _widened(reading: Reading, factor: FloatArray) -> Reading:
     """With standard deviations `factor` (k, K) or (k, 1) times as large."""
-    value, variance, share = reading
+    value, variance, share, noise = reading
     square = factor**2
-    return value, variance * square, share * square
+    widest = square.max(axis=1, keepdims=True)
+    return value, variance * square, share * square, noise.scaled(widest)

@@ -19,7 +19,8 @@ class CaseWindows:
     """W windows of watched strata ("units"), in arrival order.
 
     unit, n, start, end, arrival : (W,). mean : (W, p) of phi. scores : (W, merged label bins)
-    cases by score of the first stage.
+    cases by score of the first stage. noise : (W, p) variance that edges' noise gives the mean,
+    (W, 1) zeros where there is none.
     """
 
     unit: IntArray
@@ -29,6 +30,7 @@ class CaseWindows:
     arrival: IntArray
     mean: FloatArray
     scores: IntArray
+    noise: FloatArray
 
     @cached_property
     def _by_unit(self) -> tuple[IntArray, IntArray]:
@@ -53,6 +55,7 @@ class CaseWindows:
             self.arrival[which],
             self.mean[which],
             self.scores[which],
+            self.noise[which],
         )
 
 
@@ -82,6 +85,7 @@ def case_windows(history: History, unit_of_stratum: IntArray, minimum: int) -> C
         cases.arrival[order][last],
         _sums(cases.rows, schema.columns["joint_sum"], order, begin) / JOINT_UNITS / total[:, None],
         merge_score_bins(schema, _sums(cases.rows, first_stage(schema), order, begin)),
+        _noise_of_means(history, order, begin, total),
     )
     return windows.select(np.lexsort((windows.start, windows.unit, windows.arrival)))
 
@@ -89,6 +93,15 @@ def case_windows(history: History, unit_of_stratum: IntArray, minimum: int) -> C
 def _sums(rows: IntArray, columns: slice, order: IntArray, begin: IntArray) -> IntArray:
     """Of some columns, over runs of rows in `order`; the rest of a wide row is never read."""
     return np.asarray(np.add.reduceat(rows[order, columns], begin, axis=0))
+
+
+def _noise_of_means(history: History, order: IntArray, begin: IntArray, n: IntArray) -> FloatArray:
+    """Variance (W, p) of the mean of phi by the noise of the runs of rows that make it up."""
+    cases, where = history.cases, history.schema.columns["joint_sum"]
+    if cases.noise is None:
+        return np.zeros((n.size, 1))
+    total = np.add.reduceat(cases.select(order).variance(where), begin, axis=0)
+    return np.asarray(total / (n[:, None] * float(JOINT_UNITS)) ** 2)
 
 
 def _lots(unit: IntArray, n: IntArray, minimum: int) -> IntArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from monitors.incidents import LABEL_DAYS, Seen
 from monitors.label_stream import intercept_shift
-from monitors.null_model import TOLERANCE
+from monitors.null_model import TOLERANCE, noise_of_shift
 from monitors.schema import SCORE_TERMS, FloatArray, IntArray, Schema
 
 Z95 = 1.96
@@ -41,6 +41,7 @@ def effects(seen: Seen, units: IntArray, since: int) -> tuple[EffectSize, ...]:
     within, between = np.diag(null.within), np.diag(null.between)
     variance = within * (1 / n.sum() + borrowed.sum() + TOLERANCE**2)
     variance = variance + between * ((share**2).sum() + (borrowed * null.n0).sum())
+    variance = variance + noise_of_shift(null, w.noise[which], share, by_unit)
     names = _names(seen.reference.schema)
     sizes = [_effect(name, shift[i], within[i], variance[i]) for i, name in names.items()]
     return tuple(sorted(sizes, key=lambda e: (-abs(e.effect), e.name)))

@@ -25,7 +25,13 @@ from monitors.case_windows import CaseWindows
 from monitors.change_point import ChangePoint, change_point
 from monitors.label_stream import OVERDISPERSION, expected_read_shift
 from monitors.moved import Moved
-from monitors.null_model import TOLERANCE, coordinates
+from monitors.null_model import (
+    TOLERANCE,
+    coordinates,
+    correlated,
+    noise_of_reference,
+    noise_of_shift,
+)
 from monitors.observations import Event, LabelRows, SentinelRows
 from monitors.plan import Plan
 from monitors.reference import Reference, shares
@@ -253,8 +259,15 @@ def _case_date(seen: Seen, sites: set[str]) -> ChangePoint | None:
 def _whitened(seen: Seen, which: IntArray) -> tuple[FloatArray, FloatArray]:
     reference, w = seen.reference, seen.windows
     value, variance, _ = coordinates(
-        reference.null, reference.joint, w.n[which], w.mean[which], w.unit[which]
+        reference.null,
+        reference.joint,
+        w.n[which],
+        w.mean[which],
+        w.unit[which],
+        w.noise[which],
     )
+    noise = w.noise[which] + noise_of_reference(reference.null, w.unit[which])
+    variance = variance + correlated(reference.joint, noise)
     return value, variance * reference.joint_scale[w.unit[which]] ** 2
 
 
@@ -311,6 +324,7 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
     scale = by_unit[known] @ reference.entry_scale[known][:, members]
     covariance = within * correlation + between * null.between[inside] / np.outer(sd, sd)
     covariance = covariance * np.outer(scale, scale)
+    covariance = covariance + np.diag(_noise(seen, which, share, by_unit, members) / sd**2)
     blocks = reference.schema.joint.blocks
     first, last = blocks["acquisition"].start, blocks["acquisition_square"].stop
     shift = reference.shift
@@ -323,6 +337,19 @@ def _moved(seen: Seen, units: IntArray, since: int) -> Moved | None:
         direction_variance=0.0 if shift is None else 1 / shift.positives + 1 / shift.negatives,
         direction_from_labels=shift is None or shift.from_labels,
     )
+
+
+def _noise(
+    seen: Seen,
+    which: IntArray,
+    share: FloatArray,
+    by_unit: FloatArray | IntArray,
+    members: IntArray,
+) -> FloatArray:
+    """Variance (d,) that edges' noise gives a shift: of its windows, and of their references."""
+    null = seen.reference.null
+    found = noise_of_shift(null, seen.windows.noise[which], share, by_unit)
+    return np.broadcast_to(found, len(null.within))[members]
 
 
 def _labels(seen: Seen, sites: set[str], since: int, changed: int) -> Labels | None:

@@ -55,12 +55,44 @@ class Basis:
         return int(self.between.size)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisyNullModel(NullModel):
+    """noise : (U, p) variance of each stratum's reference mean by the noise of its windows."""
+
+    noise: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoiseShare:
+    """Variance by edges' noise of phi, (W, p) or (W, 1) zeros: all of it, and the reference's."""
+
+    total: FloatArray
+    reference: FloatArray
+
+    def select(self, which: IntArray | slice) -> NoiseShare:
+        """That of some windows."""
+        return NoiseShare(self.total[which], self.reference[which])
+
+    def scaled(self, factor: FloatArray | float) -> NoiseShare:
+        """Times `factor` (W, 1) or one for all."""
+        return NoiseShare(self.total * factor, self.reference * factor)
+
+
+EXACT = NoiseShare(np.zeros((1, 1)), np.zeros((1, 1)))
+
+
 def fit_null_model(
-    n: IntArray, mean: FloatArray, unit: IntArray, units: int, within: FloatArray
+    n: IntArray,
+    mean: FloatArray,
+    unit: IntArray,
+    units: int,
+    within: FloatArray,
+    noise: FloatArray | None = None,
 ) -> NullModel:
     """The model of reference windows: n (W,), mean (W, p), unit (W,) in 0 .. units - 1.
 
-    Windows of one unit must stand in time order (for the autocorrelation).
+    Windows of one unit must stand in time order (for the autocorrelation). noise : (W, p)
+    variance of each mean by an edge's noise, which is none of the variation between days.
     """
     if not n.size:
         raise NotAssessable("a reference needs at least one window, got none")
@@ -74,10 +106,17 @@ def fit_null_model(
     # A residual is smaller than the deviation from the true mean by what its own window lent to it.
     residual = residual / np.sqrt(np.maximum(1 - weight / cases[unit], 0.5))[:, None]
     scatter = (residual * weight[:, None]).T @ residual
-    between = (scatter - len(n) * within) / weight.sum()
+    scatter = scatter - len(n) * within
+    if noise is not None and noise.any():
+        scatter = scatter - np.diag(weight @ noise)
+    between = scatter / weight.sum()
     between = (1 - SHRINK) * between + SHRINK * np.diag(np.diag(between))
     between = _positive(between, within) * _widening(residual, weight, unit)
-    return NullModel(within, between, centre, cases, n0)
+    if noise is None or not noise.any():
+        return NullModel(within, between, centre, cases, n0)
+    lent = np.zeros_like(centre)
+    np.add.at(lent, unit, (weight / np.maximum(cases[unit], 1))[:, None] ** 2 * noise)
+    return NoisyNullModel(within, between, centre, cases, n0, lent)
 
 
 def _positive(between: FloatArray, within: FloatArray) -> FloatArray:
@@ -129,23 +168,87 @@ def make_basis(
 
 
 def coordinates(
-    null: NullModel, basis: Basis, n: IntArray, mean: FloatArray, unit: IntArray
+    null: NullModel,
+    basis: Basis,
+    n: IntArray,
+    mean: FloatArray,
+    unit: IntArray,
+    noise: FloatArray = EXACT.total,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Value, variance, and the reference's share of that variance, each (W, K), of windows."""
+    """Value, variance, and the reference's share of that variance, each (W, K), of windows.
+
+    noise : (W, p) variance of each mean by an edge's noise; zeros for none.
+    """
     value = (mean - null.mean[unit]) @ basis.projection
     reference = (1 + null.n0[unit, None] * basis.between) / np.maximum(null.cases[unit], 1)[:, None]
+    reference = reference + _spread(noise_of_reference(null, unit), basis)
     variance = 1 / n[:, None] + basis.between + reference + TOLERANCE**2
-    return value, variance, reference
+    return value, variance + _spread(noise, basis), reference
+
+
+def _spread(noise: FloatArray, basis: Basis) -> FloatArray | float:
+    """Variance (W, K) of coordinates by independent noise (W, p) on phi."""
+    return noise @ basis.projection**2 if noise.any() else 0.0
+
+
+def noise_of_reference(null: NullModel, unit: IntArray) -> FloatArray:
+    """Variance (W, p) by noise of the reference mean that each window is held against."""
+    return null.noise[unit] if isinstance(null, NoisyNullModel) else np.zeros((unit.size, 1))
+
+
+def correlated(basis: Basis, noise: FloatArray) -> FloatArray:
+    """How much more variance (W, whitened) than its own each whitened coordinate needs to be used
+    as if noise (W, p) on phi left it uncorrelated with the others, which it does not.
+
+    Times the sum of the absolute correlations in its row, a diagonal is at least the covariance in
+    every direction: what is left is diagonally dominant after scaling.
+    """
+    extra = np.zeros((len(noise), basis.whitened))
+    p = basis.projection[:, : basis.whitened]
+    for w in np.flatnonzero(noise.any(axis=1)):
+        covariance = (p.T * noise[w]) @ p
+        own = np.diag(covariance)
+        sd = np.sqrt(np.maximum(own, 1e-300))
+        extra[w] = sd * (np.abs(covariance) / sd).sum(axis=1) - own
+    return extra
+
+
+def noise_of_shift(
+    null: NullModel, noise: FloatArray, share: FloatArray, by_unit: FloatArray | IntArray
+) -> FloatArray:
+    """Variance (p,) or (1,) by noise of a shift averaged over windows: noise (W, p) of each, share
+    (W,) of each, by_unit (U,) of each stratum, whose reference has noise of its own."""
+    found: FloatArray = share**2 @ noise
+    return found + by_unit**2 @ null.noise if isinstance(null, NoisyNullModel) else found
 
 
 def directed(
-    basis: Basis, value: FloatArray, variance: FloatArray, reference: FloatArray
+    basis: Basis,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    noise: NoiseShare = EXACT,
 ) -> tuple[FloatArray, FloatArray]:
-    """z (W,) along the label-shift direction, and the reference's share of its variance."""
+    """z (W,) along the label-shift direction, and the reference's share of its variance.
+
+    The whitened coordinates are uncorrelated but for `noise`, whose part is taken as it is.
+    """
     if basis.direction is None:
         raise NotAssessable("no label-shift direction is known")
     white = slice(0, basis.whitened)
     weight = basis.direction / variance[:, white]
     information = (basis.direction * weight).sum(axis=1)
-    z = (weight * value[:, white]).sum(axis=1) / np.sqrt(information)
-    return z, (weight**2 * reference[:, white]).sum(axis=1) / information
+    spread = _along(basis, weight, information, noise.total)
+    lent = _along(basis, weight, (weight**2 * reference[:, white]).sum(axis=1), noise.reference)
+    return (weight * value[:, white]).sum(axis=1) / np.sqrt(spread), lent / spread
+
+
+def _along(basis: Basis, weight: FloatArray, variance: FloatArray, noise: FloatArray) -> FloatArray:
+    """Variance (W,) of the weighted sum, given that of uncorrelated coordinates: what noise (W, p)
+    added to that is taken out again, and put in as noise on phi really adds up."""
+    if not noise.any():
+        return variance
+    p = basis.projection[:, : basis.whitened]
+    apart = (weight**2 * (noise @ p**2)).sum(axis=1)
+    together = ((weight @ p.T) ** 2 * noise).sum(axis=1)
+    return np.asarray(np.maximum(variance - apart, 0.0) + together)

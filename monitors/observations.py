@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from monitors.schema import BoolArray, FloatArray, IntArray, Schema
 
 
@@ -25,22 +27,60 @@ class Stratum:
     stage: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """Noise that edges added to case rows: variance (L, width) of each column, exact numbers 0,
+    and which of the L each row (W,) has. The first is all 0: no noise."""
+
+    variance: FloatArray
+    level: IntArray
+
+    @property
+    def is_there(self) -> BoolArray:
+        """Which rows (W,) have noise."""
+        return np.asarray(self.level > 0)
+
+
 @dataclass(frozen=True, slots=True)
 class CaseRows:
-    """Case windows: rows (W, width); start, end, arrival (W,) days; stratum (W,) index."""
+    """Case windows: rows (W, width); start, end, arrival (W,) days; stratum (W,) index; noise,
+    None where no edge adds any."""
 
     rows: IntArray
     start: IntArray
     end: IntArray
     arrival: IntArray
     stratum: IntArray
+    noise: Noise | None = None
+
+    def select(self, which: IntArray | BoolArray) -> CaseRows:
+        """Some of the rows, by place or mask."""
+        return CaseRows(
+            self.rows[which],
+            self.start[which],
+            self.end[which],
+            self.arrival[which],
+            self.stratum[which],
+            self.noise and Noise(self.noise.variance, self.noise.level[which]),
+        )
+
+    @property
+    def is_noisy(self) -> BoolArray:
+        """Which rows (W,) have noise."""
+        nowhere = np.zeros(len(self.rows), dtype=np.bool_)
+        return nowhere if self.noise is None else self.noise.is_there
+
+    def variance(self, columns: slice) -> FloatArray:
+        """Variance (W, columns) of the noise on some columns."""
+        if self.noise is None:
+            return np.zeros((len(self.rows), columns.stop - columns.start))
+        return np.asarray(self.noise.variance[:, columns][self.noise.level])
 
     def where(self, kept: BoolArray) -> CaseRows:
         """Those of `kept` (W,); itself if it is all of them, since a fleet's rows are large."""
         if kept.all():
             return self
-        parts = (self.rows, self.start, self.end, self.arrival, self.stratum)
-        return CaseRows(*(part[kept] for part in parts))
+        return self.select(kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from monitors.label_stream import (
     fit_labels,
 )
 from monitors.null_model import (
+    EXACT,
     Basis,
+    NoiseShare,
     NullModel,
     coordinates,
     directed,
@@ -157,7 +159,7 @@ def build_reference(
     in_time = np.lexsort((windows.start, windows.unit))
     windows = windows.select(in_time)
     within, varies = regularised(_within(past, windows, len(units), cohort))
-    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within)
+    null = fit_null_model(windows.n, windows.mean, windows.unit, len(units), within, windows.noise)
     labels = _labels(past, cohort)
     shift = _shift(past, labels, cohort, within)
     bases = _bases(history.schema, null, varies, shift)
@@ -270,6 +272,11 @@ def _within(past: History, windows: CaseWindows, units: int, cohort: Cohort | No
         apart = cohort.joint_mean - mean
         inner = np.tensordot(share, cohort.joint_covariance, axes=1)
         return np.asarray(inner + (apart * share[:, None]).T @ apart)
+    if windows.noise.any():
+        raise NotAssessable(
+            "the covariance within a day is not assessable under noise: second moments of "
+            "windows without noise or a validation cohort needed"
+        )
     n = windows.n[:, None]
     total = np.bincount(windows.unit, windows.n, units)
     sums = np.zeros((units, windows.mean.shape[1]))
@@ -331,6 +338,7 @@ def _score_direction(past: History, probability: FloatArray) -> FloatArray:
     """Difference of the classes' mean score terms (3,), from all cases and P(label | bin)."""
     schema = past.schema
     counts = score_counts(schema, past.cases.rows.sum(axis=0))[0, :-1].astype(np.float64)
+    counts = np.maximum(counts, 0)  # with noise a pooled bin may fall below
     p = probability[np.asarray(schema.label_bins)]
     edges = np.clip(schema.scores[0].edges, SCORE_FLOOR, 1 - SCORE_FLOOR)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -384,14 +392,25 @@ def _groups(units: tuple[Stratum, ...]) -> tuple[tuple[str, IntArray], ...]:
 
 
 def block_z(
-    basis: Basis, value: FloatArray, variance: FloatArray, reference: FloatArray
+    basis: Basis,
+    value: FloatArray,
+    variance: FloatArray,
+    reference: FloatArray,
+    noise: NoiseShare = EXACT,
 ) -> tuple[FloatArray, FloatArray]:
     """z and margin share (W, K') of a block: the directed coordinate first, where there is one."""
     z, share = value / np.sqrt(variance), reference / variance
     if basis.direction is None:
         return z, share
-    along, part = directed(basis, value, variance, reference)
+    along, part = directed(basis, value, variance, reference, noise)
     return np.column_stack([along, z]), np.column_stack([part, share])
+
+
+def _coordinates(
+    null: NullModel, basis: Basis, windows: CaseWindows
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    w = windows
+    return coordinates(null, basis, w.n, w.mean, w.unit, w.noise)
 
 
 def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
@@ -401,7 +420,7 @@ def _scale(null: NullModel, basis: Basis, windows: CaseWindows) -> FloatArray:
     clipped values vary more than theirs; here that is found and allowed for.
     """
     units = len(null.cases)
-    value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+    value, variance, reference = _coordinates(null, basis, windows)
     own = np.maximum(1 - windows.n / null.cases[windows.unit], 0.5)[:, None]
     square = np.minimum(value**2 / ((variance - reference) * own), WILD**2)
     total = np.zeros((units, basis.size))
@@ -427,16 +446,19 @@ def combine(
     value: FloatArray,
     variance: FloatArray,
     reference: FloatArray,
+    noise: NoiseShare,
     n: IntArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Case-weighted means over windows of independent strata, by group: value, variance, share.
+) -> tuple[FloatArray, FloatArray, FloatArray, NoiseShare]:
+    """Case-weighted means over windows of independent strata, by group: value, variance, share,
+    noise.
 
     place : (W,) the group of each window, every one of 0 .. groups - 1. Returns (groups, K) each.
     """
     share = n / np.bincount(place, n, groups)[place]
     shape, at = (groups, n.size), (place, np.arange(n.size))
     plain, squared = csr_array((share, at), shape), csr_array((share**2, at), shape)
-    return plain @ value, squared @ variance, squared @ reference
+    pooled = NoiseShare(squared @ noise.total, squared @ noise.reference)
+    return plain @ value, squared @ variance, squared @ reference, pooled
 
 
 def groups_of_units(
@@ -459,14 +481,15 @@ def _group_scale(
     """As `_scale` for groups: strata may share their good and bad days."""
     square = np.ones((len(groups), len(bases)))
     for b, (name, basis) in enumerate(bases.items()):
-        value, variance, reference = coordinates(null, basis, windows.n, windows.mean, windows.unit)
+        value, variance, reference = _coordinates(null, basis, windows)
         variance = (variance - reference) * scale[name][windows.unit] ** 2
         for of_unit in groups_of_units(groups, len(null.cases)):
             used = np.flatnonzero(of_unit[windows.unit] >= 0)
             keys = np.stack([of_unit[windows.unit[used]], windows.arrival[used]])
             (group, _), place = np.unique(keys, axis=1, return_inverse=True)
-            parts = (value[used], variance[used], reference[used], windows.n[used])
-            v, s2, _ = combine(place.ravel(), group.size, *parts)
+            n, nothing = windows.n[used], NoiseShare(*(np.zeros((used.size, 1)),) * 2)
+            parts = (value[used], variance[used], reference[used], nothing, n)
+            v, s2, _, _ = combine(place.ravel(), group.size, *parts)
             of_day = (np.clip(v / np.sqrt(s2), -CLIP, CLIP) ** 2).mean(axis=1)
             present, days = np.unique(group, return_counts=True)
             square[present, b] = np.bincount(group, of_day)[present] / days
@@ -505,7 +528,8 @@ def _score_mix(past: History) -> dict[str, FloatArray]:
 
 
 def shares(counts: IntArray) -> FloatArray:
-    """Share of the cases in each bin, of counts (bins,)."""
+    """Share of the cases in each bin, of counts (bins,); one that noise leaves below 0 is none."""
+    counts = np.maximum(counts, 0)
     return np.asarray(counts / max(int(counts.sum()), 1))
 
 

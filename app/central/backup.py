@@ -20,6 +20,7 @@ from app.central.audit.verifier import verify
 from app.central.database import migrate, session_factory
 from app.central.embedded_postgres import client_program
 from app.central.errors import NotAllowed, NotFound
+from app.central.example.store import bring_up
 from app.central.settings import CentralSettings
 
 DUMP, TRAIL = "database.dump", "audit.jsonl"
@@ -47,6 +48,7 @@ def restore(settings: CentralSettings, engine: Engine, folder: Path) -> str:
     strictly = ("--no-owner", "--exit-on-error", "--single-transaction")
     _run("pg_restore", [*strictly, _target(engine), str(folder / DUMP)])
     migrate(engine)
+    bring_up(engine)
     with session_factory(engine)() as session:
         return verify(
             audit.export(session, settings.receipt_key(), clock.now()), _head(folder / TRAIL)

@@ -1,6 +1,7 @@
 """`lockwatch central` and `lockwatch audit`: set up, run and look after the service.
 
-`renderers` and `install_pages` are filled in by whoever composes the parts (`app/cli.py`).
+`renderers`, `install_pages` and `example_play` are filled in by whoever composes the parts
+(`app/cli.py`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from app.central.settings import CentralSettings, read_settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from sqlalchemy import Engine
-    from sqlalchemy.orm import Session, sessionmaker
+    from sqlalchemy.orm import Session
 
+    from app.central.example.loading import Example, Loader
     from app.central.renderers import Renderers
 
 renderers: Callable[[CentralSettings], Renderers] | None = None
 install_pages: Callable[[FastAPI], None] | None = None
+example_play: Callable[[], Example] | None = None
 
 central = typer.Typer(help="The central service.", no_args_is_help=True)
 site = typer.Typer(help="Hospitals.", no_args_is_help=True)
@@ -99,23 +102,28 @@ def transaction(config: Path | None) -> Iterator[tuple[CentralSettings, Session]
 @central.command()
 def init(config: Config = None) -> None:
     """Make keys and database, migrate, and print the key that edges may pin."""
-    from app.central.database import migrate as migrate_database
-
     settings = settings_of(config)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     key = settings.receipt_key()
     with database(settings) as engine:
-        migrate_database(engine)
+        _bring_up(engine)
     out.print(f"receipt key {key.public.hex()}")
 
 
 @central.command()
 def migrate(config: Config = None) -> None:
     """Bring the database to the schema of this version."""
-    from app.central.database import migrate as migrate_database
-
     with database(settings_of(config)) as engine:
-        migrate_database(engine)
+        _bring_up(engine)
+
+
+def _bring_up(engine: Engine) -> None:
+    """Bring the tables, and those of example data, to the schema of this version."""
+    from app.central.database import migrate as migrate_database
+    from app.central.example.store import bring_up
+
+    migrate_database(engine)
+    bring_up(engine)
 
 
 @central.command()
@@ -128,8 +136,6 @@ def serve(
     """Serve the API, the edges and the pages until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    from app.central.database import migrate as migrate_database
-    from app.central.database import session_factory
     from app.central.logs import configure
     from app.central.web import create_app
     from app.central.worker import run
@@ -138,13 +144,13 @@ def serve(
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done
     settings = settings_of(config)
     with database(settings) as engine:
-        migrate_database(engine)
+        _bring_up(engine)
         rendering = renderers(settings) if renderers else None
         app = create_app(settings, engine, rendering)
         if install_pages is not None:
             install_pages(app)
         gc.freeze()  # what is loaded by now stays: never looked through again while a page waits
-        stop = _background_worker(run, settings, session_factory(engine), rendering, with_worker)
+        stop = _background_worker(run, settings, engine, rendering, with_worker)
         try:
             uvicorn.run(
                 app,
@@ -161,13 +167,23 @@ def serve(
 def _background_worker(
     run: Callable[..., Callable[[], None]],
     settings: CentralSettings,
-    sessions: sessionmaker[Session],
+    engine: Engine,
     rendering: Renderers | None,
     wanted: bool,
 ) -> Callable[[], None]:
+    from app.central.database import session_factory
+
     if not wanted:
         return lambda: None
-    return run(settings, sessions, _present(rendering), in_background=True)
+    sessions, loader = session_factory(engine), example_loader(engine)
+    return run(settings, sessions, _present(rendering), loader, in_background=True)
+
+
+def example_loader(engine: Engine) -> Loader | None:
+    """What loads example data on this database, where the parts are composed."""
+    from app.central.example.loading import Loader
+
+    return Loader(engine, example_play) if example_play is not None else None
 
 
 def _present(rendering: Renderers | None) -> Renderers:
@@ -188,7 +204,7 @@ def worker(config: Config = None) -> None:
     settings = settings_of(config)
     rendering = _present(renderers(settings) if renderers else None)
     with database(settings) as engine:
-        run(settings, session_factory(engine), rendering)
+        run(settings, session_factory(engine), rendering, example_loader(engine))
 
 
 def _leave(*_: object) -> None:
@@ -432,14 +448,19 @@ def report(
 @central.command()
 def backup(
     folder: Annotated[Path, typer.Argument(help="A new folder to write.")],
+    by: By = "console",
     config: Config = None,
 ) -> None:
     """Copy the database and its audit trail; keys are kept apart and are not copied."""
+    from app.central import upkeep
     from app.central.backup import backup as write_copy
+    from app.central.database import session_factory
 
     settings = settings_of(config)
     with database(settings) as engine:
         out.print(write_copy(settings, engine, folder))
+        with session_factory(engine).begin() as session:
+            upkeep.note_copy(session, folder, by=by, now=clock.now())
 
 
 @central.command()
@@ -459,16 +480,17 @@ def restore(
 def recount(by: By = "console", config: Config = None) -> None:
     """Count every stored window anew and put right what pages read; exit 1 if anything differed.
 
-    Pages read sums that intake keeps. The windows stay as they are; an edge whose sums differed is
-    named, here and in the audit trail. Needed after an upgrade during which the version before
-    went on taking in windows. What evaluations keep of each day is forgotten: the next one puts
-    it together anew from the signed windows.
+    Pages read counts that intake keeps by edge, and sums over all sites that the worker keeps by
+    device version. The windows stay as they are; what differed is named, here and in the audit
+    trail. Needed after an upgrade during which the version before went on taking in windows.
+    What evaluations keep of each day is forgotten: the next one puts it together anew from the
+    signed windows.
     """
     from app.central.database import session_factory
     from app.central.fleet import repository as fleet_repository
     from app.central.fleet import service as fleet
     from app.central.intake import counting
-    from app.central.surveillance import kept_days
+    from app.central.surveillance import kept_days, summing
 
     with database(settings_of(config)) as engine:
         sessions = session_factory(engine)
@@ -482,9 +504,13 @@ def recount(by: By = "console", config: Config = None) -> None:
                 found = counting.recount(session, edge, by=by, now=clock.now())
             windows += found.windows
             differed += [] if found.agrees else [edge_id]
-    for edge_id in differed:
-        out.print(f"{edge_id}: counts differed and were put right")
-    out.print(f"{len(ids)} edges, {windows} windows, {len(differed)} differed")
+        with sessions.begin() as session:
+            sums = summing.resum(session, by=by, now=clock.now())
+        differed += [f"device version {s.lock_digest}" for s in sums if not s.agrees]
+    for name in differed:
+        out.print(f"{name}: counts differed and were put right")
+    versions = f"{len(sums)} device versions"
+    out.print(f"{len(ids)} edges, {versions}, {windows} windows, {len(differed)} differed")
     if differed:
         raise typer.Exit(1)
 

@@ -82,12 +82,19 @@ def _number(digits: str) -> int | float:
 
 
 def open_engine(
-    url: str | URL, *, pool_size: int = 4, max_overflow: int = 8, wait_s: int = WAIT_S
+    url: str | URL,
+    *,
+    pool_size: int = 4,
+    max_overflow: int = 8,
+    wait_s: int = WAIT_S,
+    search_path: str = "",
 ) -> Engine:
     """An engine whose connections are checked before use and left when they turn read-only.
 
-    Nobody waits longer than `wait_s` seconds for a connection, nor for a lock.
+    Nobody waits longer than `wait_s` seconds for a connection, nor for a lock. `search_path`: the
+    one PostgreSQL schema whose tables its connections see; "" as the database has it.
     """
+    path = f" -c search_path={search_path}" if search_path else ""
     engine = create_engine(
         url,
         pool_size=pool_size,
@@ -97,7 +104,7 @@ def open_engine(
         pool_recycle=1800,
         json_deserializer=_json,
         connect_args={
-            "options": f"-c timezone=UTC -c lock_timeout={wait_s}s -c statement_timeout=300s",
+            "options": f"-c timezone=UTC -c lock_timeout={wait_s}s -c statement_timeout=300s{path}",
             "application_name": "lockwatch",
             "connect_timeout": 10,
         },

@@ -14,9 +14,10 @@ from app.central.recalibration import models as recalibration
 from app.central.references import models as references
 from app.central.reports import models as reports
 from app.central.surveillance import models as surveillance
+from app.central.surveillance import sum_models as sums
 
 metadata = Base.metadata
 DOMAINS = (
     *(accounts, alerts, audit, events, fleet, intake, jobs),
-    *(recalibration, references, reports, surveillance),
+    *(recalibration, references, reports, surveillance, sums),
 )

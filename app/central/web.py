@@ -25,6 +25,7 @@ from app.central.audit.routes import router as audit
 from app.central.database import apart, session_factory
 from app.central.errors import TooMany
 from app.central.events.routes import router as events
+from app.central.example.store import engine_beside
 from app.central.exports.routes import router as exports
 from app.central.fleet.routes import router as fleet
 from app.central.intake.limits import Limiter
@@ -62,6 +63,9 @@ def create_app(
     app.state.settings = settings
     app.state.request_sessions = session_factory(bind)
     app.state.sessions = session_factory(apart(bind))  # what is committed whatever the request does
+    app.state.example_sessions = None  # a connection (tests) has no other beside it
+    if isinstance(bind, Engine):
+        app.state.example_sessions = session_factory(engine_beside(bind))
     app.state.key = settings.receipt_key()
     app.state.renderers = renderers
     app.state.edge_limiter = Limiter(settings.requests_per_minute)

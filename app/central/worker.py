@@ -30,6 +30,7 @@ from app.central.alerts.ports import Notice, Renderer
 from app.central.alerts.reminders import escalate, send_digests
 from app.central.alerts.transport import open_transport
 from app.central.alerts.webhook import Ways
+from app.central.example.loading import Loader
 from app.central.fleet import jobs as fleet_jobs
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
@@ -50,6 +51,8 @@ from app.central.settings import CentralSettings
 from app.central.surveillance import alarm_test, on_demand, verification
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
+from app.central.surveillance.summing import sum_round
+from app.errors import AppError
 
 
 class Letters(TypedDict):
@@ -64,6 +67,7 @@ log = structlog.get_logger()
 ROUND_S = 1.0
 AFTERCARE = time(6, 30)  # UTC: after the day's evaluation
 SIMULATED_ROUND_S = 0.2
+EXAMPLE_S = 2.0  # of each round that example data may take; nothing real waits for it
 
 
 class Worker:
@@ -74,10 +78,12 @@ class Worker:
         settings: CentralSettings,
         sessions: sessionmaker[Session],
         renderers: Renderers,
+        example: Loader | None = None,
     ) -> None:
         self.settings = settings
         self.sessions = sessions
         self.renderers = renderers
+        self.example = example
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._turn = threading.Lock()
         mail = open_transport(
@@ -92,8 +98,16 @@ class Worker:
             run_due(self.sessions, self._jobs(), self.name, now)
             draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
+            self._sum()
         except OperationalError as error:  # the next round tries again
             log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
+
+    def _sum(self) -> None:
+        """Sum what has come; a window that cannot be read keeps nothing else from being done."""
+        try:
+            sum_round(self.sessions)
+        except AppError as error:
+            log.error("worker.sums_failed", kind=type(error).__name__, reason=str(error))
 
     def tick(self) -> None:
         """A round, unless the one before is still at work: the next tick comes soon enough."""
@@ -102,6 +116,15 @@ class Worker:
                 self.round()
             finally:
                 self._turn.release()
+
+    def load_example(self) -> None:
+        """Some steps of the example data that somebody asked for, beside the rounds."""
+        until = clock.elapsed() + EXAMPLE_S
+        try:
+            while self.example is not None and self.example.step() and clock.elapsed() < until:
+                pass
+        except OperationalError as error:  # the next one tries again
+            log.warning("worker.database_unavailable", kind=type(error.orig).__name__)
 
     def start(self) -> BaseScheduler:
         """Rounds in a thread of their own, until the scheduler is shut down."""
@@ -121,6 +144,14 @@ class Worker:
             coalesce=True,
             misfire_grace_time=None,
         )
+        if self.example is not None:
+            scheduler.add_job(
+                self.load_example,
+                "interval",
+                seconds=ROUND_S,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
         scheduler.start()
         return scheduler
 
@@ -267,11 +298,12 @@ def run(
     settings: CentralSettings,
     sessions: sessionmaker[Session],
     renderers: Renderers,
+    example: Loader | None = None,
     *,
     in_background: bool = False,
 ) -> Callable[[], None]:
     """Run a worker; in the background it returns at once, with what stops it."""
-    worker = Worker(settings, sessions, renderers)
+    worker = Worker(settings, sessions, renderers, example)
     if not in_background:
         worker.run()
         return lambda: None

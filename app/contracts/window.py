@@ -72,6 +72,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "reasons": ("outcome", "reason"),  # one column: cases or objects so far
     "strata": _STRATUM,  # Schema.columns
     "moments": _STRATUM,  # Schema.moment_columns
+    "noise": ("table",),  # row "strata": the scale of the noise on each column, 0 for none
     "subgroups": ("margin", "level"),  # Schema.margin_columns
     "labels": ("week", "source", "reader_group", "policy"),  # Schema.label_columns
     "sentinel": ("date", "reader_group"),  # Schema.sentinel_columns; reader_group "" = re-scoring
@@ -122,7 +123,7 @@ class Window:
     @property
     def digest(self) -> str:
         """Names the window: SHA-256 over domain and header (which holds the body's digest)."""
-        return hashlib.sha256(DOMAIN.encode() + _split(self.raw)[0]).hexdigest()
+        return _named(_split(self.raw)[0])
 
 
 def encode(header: Header, tables: Mapping[str, Table], key: SigningKey) -> Window:
@@ -141,6 +142,21 @@ def encode(header: Header, tables: Mapping[str, Table], key: SigningKey) -> Wind
 def read_header(raw: bytes) -> Header:
     """The header of a window, not verified: to find whose key should verify it."""
     return _unpack_header(_split(raw)[0])
+
+
+def is_whole(raw: bytes, digest: str) -> bool:
+    """Whether these are the header and body that `digest` names; no signature is looked at."""
+    try:
+        packed, body, _ = _split(raw)
+        header = _unpack_header(packed)
+    except ContractError:
+        return False
+    is_body = hashlib.sha256(body).hexdigest() == header.body_digest
+    return is_body and _named(packed) == digest
+
+
+def _named(packed: bytes) -> str:
+    return hashlib.sha256(DOMAIN.encode() + packed).hexdigest()
 
 
 def decode(raw: bytes, public: bytes) -> Window:

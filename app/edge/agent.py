@@ -32,6 +32,7 @@ from app.edge import (
 from app.edge.cases import versions, waiting
 from app.edge.change_control import PointKeeper
 from app.edge.completeness import Studies
+from app.edge.credible_time import EARLIEST, is_confirmed, leaps
 from app.edge.deliver import Deliverer
 from app.edge.destinations import destinations, kinds
 from app.edge.dispatch import Dispatcher
@@ -120,6 +121,7 @@ class Agent:
         self._points = PointKeeper(self._journal, self._uplink, self._lock)
         self._retention = timedelta(days=settings.retention_days)
         self._paused = False
+        self._believes_clock = self._can_write = True
         self._lock_untold = False
         self._finishing = orders.is_retired(data)
         self._as_of: datetime | None = None
@@ -205,10 +207,13 @@ class Agent:
         self._take_orders()
         if self._receiver.must_adopt:
             self._receiver.adopt()
-        changed = self._lock.prove_if_due(today) | self._lock.score_sentinels_if_due(today)
+        self._believes_clock = self._is_credible(now)
+        changed = self._lock.prove_if_due(today)
+        if self._believes_clock:
+            changed |= self._lock.score_sentinels_if_due(today)
+            self._take_labels()
         if changed and self._lock.state == HOLDS and self._lock.running is not None:
             installation.remember(self._settings.data_dir, self._lock.running.manifest)
-        self._take_labels()
         self._lock_untold |= changed
         if (identity := self._enrolled()) is not None:
             if not self._paused:
@@ -238,6 +243,8 @@ class Agent:
             "known_answer_deviation": self._lock.deviation,
             "uplink": self._uplink.trouble or "fine",
             "paused": self._paused,
+            "clock": "believed" if self._believes_clock else "not_believed",
+            "data_dir": "writable" if self._can_write else "not_writable",
             "operating_point": self._points.status(),
             **self._journal.do(status.figures),
         }
@@ -291,6 +298,7 @@ class Agent:
 
     def _adopt(self) -> None:
         """Continue where the last run stopped, or was stopped."""
+        self._deliverer.sweep()
         for key in self._journal.do(waiting):
             self._new_case(key)
         self._receiver.adopt()
@@ -310,12 +318,27 @@ class Agent:
         return identity
 
     def _close(self, identity: Identity, now: datetime) -> None:
+        if not self._believes_clock:
+            return
         closing = self._closing(identity, now)
         self._journal.do(lambda db: windows.close_due(db, closing))
         manifest = self._manifest()
         if self._lock_untold and self._lock.state == BROKEN and manifest is not None:
             self._journal.do(lambda db: windows.announce_lock(db, closing, manifest))
         self._lock_untold = False
+
+    def _is_credible(self, now: datetime) -> bool:
+        """Whether days may be closed by this clock; where it leaps, the centre is asked."""
+        closed = self._journal.do(lambda db: meta(db, "closed_through"))
+        due = now - timedelta(hours=self._settings.watermark_hours)
+        if not leaps(now, due.astimezone(self._settings.zone).date().toordinal(), closed):
+            return True
+        if now < EARLIEST:
+            return False
+        asks = not self._paused and self._uplink.back_off.is_over
+        if asks and not is_confirmed(now, self._uplink.confirmed):
+            self._uplink.catch_up()
+        return is_confirmed(now, self._uplink.confirmed)
 
     def _catch_up_if_due(self) -> None:
         if clock.elapsed() - self._caught_up >= CATCH_UP_S and self._uplink.back_off.is_over:
@@ -337,6 +360,7 @@ class Agent:
             deviation=self._lock.deviation,
             clock_state="unknown" if offset is None else _CLOCK_STATES[near],
             clock_offset=offset or timedelta(),
+            noise_epsilon=self._settings.noise_epsilon,
         )
 
     def _manifest(self) -> Manifest | None:
@@ -346,7 +370,12 @@ class Agent:
         return known[-1][1] if known else None
 
     def _write_status(self) -> None:
-        status.write(self._settings.data_dir / "status.json", self.status())
+        try:
+            status.write(self._settings.data_dir / "status.json", self.status())
+            self._can_write = True
+        except OSError:
+            self._can_write = False  # the page says so
+            raise
 
 
 _CLOCK_STATES = {True: "synchronised", False: "unsynchronised"}

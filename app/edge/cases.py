@@ -98,6 +98,12 @@ def waiting(db: sqlite3.Connection) -> list[bytes]:
     return [bytes(key) for (key,) in rows]
 
 
+def content(db: sqlite3.Connection, key: bytes) -> bytes:
+    """The SHA-256 of the object of a case, as it was received."""
+    row = db.execute("SELECT content FROM cases WHERE key = ?", (key,)).fetchone()
+    return bytes(row[0]) if row else b""
+
+
 def is_waiting(db: sqlite3.Connection, key: bytes) -> bool | None:
     """Whether a case waits; None if the journal does not know it."""
     row = db.execute("SELECT state FROM cases WHERE key = ?", (key,)).fetchone()
@@ -171,7 +177,7 @@ def versions(db: sqlite3.Connection) -> Iterator[tuple[int, Manifest]]:
 _OTHER_ENDS = ("quality_rejected", "abstained", "outside_limits", "failed")
 _LABELS_HELD = (
     "SELECT count(*) FROM labels JOIN cases USING (key)"
-    " WHERE window IS NULL AND state IN ('analysed', 'flagged')"
+    " WHERE (window IS NULL OR window = 0) AND state IN ('analysed', 'flagged')"
 )
 
 

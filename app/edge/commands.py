@@ -1,4 +1,4 @@
-"""`lockwatch edge init | install | run | check | status | sent | pause | rotate-key | retire`."""
+"""`lockwatch edge`: init, install, run, check, status, health, sent, pause, rotate-key, retire."""
 
 from __future__ import annotations
 
@@ -61,12 +61,15 @@ def run(config: Config = _DEFAULT) -> None:
 def check(config: Config = _DEFAULT) -> None:
     """Try everything the agent will need, without starting it. Exit code 1 if something fails."""
     from app.edge.checks import checks
+    from app.edge.noise import promise
     from app.edge.settings import load
 
-    failed = 0
-    for name, trouble in checks(load(config)):
+    settings, failed = load(config), 0
+    for name, trouble in checks(settings):
         failed += bool(trouble)
         typer.echo(f"{'FAILED' if trouble else 'ok':8}{name}{': ' + trouble if trouble else ''}")
+    if settings.noise_epsilon is not None:
+        typer.echo(f"noise   {promise(settings.noise_epsilon)}")
     if failed:
         raise typer.Exit(1)
 
@@ -80,6 +83,19 @@ def status(config: Config = _DEFAULT) -> None:
     if not path.exists():
         raise SettingsRefused(f"no status in {path.parent.name}: the agent has not run here yet")
     typer.echo(json.dumps(json.loads(path.read_text()), indent=2))
+
+
+@edge.command()
+def health(config: Config = _DEFAULT) -> None:
+    """Exit code 1 unless the agent runs and has looked after everything in the last ten minutes;
+    for containers and watchdogs."""
+    from app.edge import status
+    from app.edge.settings import load
+
+    trouble = status.trouble(load(config).data_dir)
+    typer.echo(trouble or "at work")
+    if trouble:
+        raise typer.Exit(1)
 
 
 @edge.command()

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.edge.destinations import DESTINATIONS, Again, Never, NotNow, Send, destinations
+from app.edge.destinations import (
+    DESTINATIONS,
+    Again,
+    Never,
+    NotNow,
+    Send,
+    destinations,
+    sweep_folder,
+)
 from app.edge.http import BackOff
 from app.edge.journal import Journal
 from app.edge.logs import log
@@ -32,6 +40,16 @@ class Deliverer:
     journal: Journal
     outbox: Path
     back_off: dict[str, BackOff] = field(default_factory=dict)
+
+    def sweep(self) -> None:
+        """Remove what nobody waits for, before anything runs: results that an end of the agent left
+        behind their delivery, or before the end of their case, which will be run again, and what it
+        had half written into the folder for results."""
+        sweep_folder(self.settings)
+        wanted = self.journal.do(unsettled)
+        for path in self.outbox.iterdir():
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
 
     def deliver_due(self) -> int:
         """One pass over every destination; how many were delivered."""
@@ -104,5 +122,5 @@ def refuse(
 
 
 def unsettled(db: sqlite3.Connection) -> set[str]:
-    """Names that some destination still has to get."""
-    return {n for (n,) in db.execute("SELECT name FROM deliveries WHERE state = 'queued'")}
+    """Names that some destination still has to get, or has refused: a person may look at those."""
+    return {n for (n,) in db.execute("SELECT name FROM deliveries WHERE state <> 'delivered'")}

@@ -9,7 +9,7 @@ A destination is opened once for a batch and gives a function that sends one fil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +108,14 @@ def _folder(settings: EdgeSettings) -> Iterator[Send]:
             raise NotNow(type(error).__name__) from error
 
     yield send
+
+
+def sweep_folder(settings: EdgeSettings) -> None:
+    """Remove half files from the folder for results, where it is there and can be written."""
+    home = settings.results_folder
+    for half in home.glob("*/.half-*") if home is not None else ():
+        with suppress(OSError):
+            half.unlink()
 
 
 @contextmanager

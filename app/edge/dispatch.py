@@ -6,6 +6,7 @@ A case leaves the queue only when its end is in the journal; until then its obje
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -18,8 +19,9 @@ from app import clock
 from app.contracts.change_control import InUse, thresholds_for
 from app.contracts.manifest import Manifest
 from app.edge import cases
+from app.edge.credible_time import counted_on
 from app.edge.destinations import addressed
-from app.edge.journal import Journal
+from app.edge.journal import Journal, meta
 from app.edge.logs import log
 from app.edge.measure import nothing
 from app.edge.pseudonyms import Pseudonyms
@@ -191,6 +193,8 @@ class Dispatcher:
             "thresholds": running.thresholds,
         }
         try:
+            if not self._is_as_received(todo.key):
+                raise WorkerLost("object_damaged")
             reply = worker.ask(request, self._settings.case_seconds)
         except WorkerLost as lost:
             if self._stopping:
@@ -199,10 +203,20 @@ class Dispatcher:
             reply = {"state": "failed", "reason": lost.reason}
         return self._end(reply, todo, running)
 
+    def _is_as_received(self, key: bytes) -> bool:
+        """Whether the object on disk is still the one that was acknowledged, by its hash."""
+        content = self._journal.do(partial(cases.content, key=key))
+        try:
+            return hashlib.sha256(self._inbox.path(key).read_bytes()).digest() == content
+        except OSError:
+            return False
+
     def _end(self, reply: Mapping[str, Any], todo: _Waiting, running: Running) -> cases.Finished:
         schema = running.manifest.schema_
         measures = bytes.fromhex(reply.get("measures", "")) or nothing(schema.layout())
-        day, note = self._day(reply.get("day"))
+        today = clock.now().astimezone(self._settings.zone).date().toordinal()
+        closed = self._journal.do(lambda db: meta(db, "closed_through"))
+        day, note = counted_on(reply.get("day"), today, closed)
         return cases.Finished(
             state=reply["state"],
             reason=reply["reason"],
@@ -212,17 +226,8 @@ class Dispatcher:
             measures=measures,
             seconds=None if todo.stored is None else clock.elapsed() - todo.stored,
             results=addressed(self._settings, reply.get("results", [])),
-            notes=[*reply.get("notes", []), *note],
+            notes=[*reply.get("notes", []), *filter(None, (note,))],
         )
-
-    def _day(self, acquired: int | None) -> tuple[int, list[str]]:
-        """The day a case counts in: that of its acquisition, if that can be true."""
-        today = clock.now().astimezone(self._settings.zone).date().toordinal()
-        if acquired is None:
-            return today, ["acquisition_date_missing"]
-        if acquired > today + 1:  # a modality's clock may be ahead of midnight, not of tomorrow
-            return today, ["acquired_in_the_future"]
-        return acquired, []
 
     def _written(self, todo: _Waiting, future: Future[bool]) -> None:
         if future.exception() is not None:

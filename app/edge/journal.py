@@ -111,6 +111,11 @@ CREATE TABLE IF NOT EXISTS operating_points (
 ) WITHOUT ROWID;
 -- objects that were refused for good, so that no archive is asked for them again
 CREATE TABLE IF NOT EXISTS refusals (key BLOB PRIMARY KEY) WITHOUT ROWID;
+-- what the noise of each window promises: how many cases are in it, and the loss of each
+CREATE TABLE IF NOT EXISTS noise_ledger (
+  epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, cases INTEGER NOT NULL, rho REAL NOT NULL,
+  PRIMARY KEY (epoch, sequence)
+) WITHOUT ROWID;
 """
 
 
@@ -133,7 +138,6 @@ class Journal:
     """The open journal of `folder`. Only one process can have it."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder / "agent.lock")
         self._db = _open(folder / "journal.db")
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
@@ -195,14 +199,31 @@ class Journal:
         self._db.execute("SAVEPOINT one")
         try:
             item.value = item.work(self._db)
-        except Exception as error:  # noqa: BLE001  it is the caller's, who gets it
+        except Exception as error:
             item.error = error
+            if not self._db.in_transaction:  # SQLite has undone the whole batch: the disk is full
+                raise
             self._db.execute("ROLLBACK TO one")
         self._db.execute("RELEASE one")
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether an agent has the journal of `folder` open."""
+    try:
+        handle = os.open(folder / "agent.lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def open_for_reading(folder: Path) -> sqlite3.Connection:
@@ -244,7 +265,13 @@ def count(db: sqlite3.Connection, kind: str, reason: str, n: int = 1) -> None:
 
 
 def _lock(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise JournalRefused(
+            f"data_dir {path.parent}: a folder that can be written expected, got {error.strerror}"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

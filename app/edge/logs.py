@@ -8,8 +8,9 @@ import sys
 import threading
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -37,6 +38,23 @@ KEYS = frozenset(
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/ -]{0,80}")
 
+
+class StandardError:
+    """Standard error that fails nobody: a full log disk or a reader that is gone costs log lines,
+    not cases."""
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what can be passed on."""
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -45,7 +63,7 @@ def configure() -> None:
     structlog.configure(
         processors=[structlog.processors.add_log_level, _stamp, keep_allowed, _render()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, StandardError())),
         cache_logger_on_first_use=False,
     )
     sys.excepthook = _report

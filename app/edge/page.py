@@ -34,6 +34,16 @@ _LOCK: Final = {
     "not_checked": ("", "The lock has not been proved yet."),
 }
 
+_TROUBLE: Final = (
+    (("paused", True), "Paused: everything is received and kept, nothing is analysed or sent."),
+    (("data_dir", "not_writable"), "Nothing can be written: senders are told to come again."),
+    (
+        ("clock", "not_believed"),
+        "The clock of this machine is not believed: no day is closed until it is right, or the"
+        " centre confirms it.",
+    ),
+)
+
 
 class QuietServer(ThreadingHTTPServer):
     """A server that prints no traceback: it may quote an address or what was sent."""
@@ -82,11 +92,10 @@ def page(status: Mapping[str, Any]) -> str:
     """The status as one HTML page."""
     mood, words = _LOCK.get(str(status.get("lock")), ("", ""))
     reason = f" ({escape(str(status['lock_reason']))})" if status.get("lock_reason") else ""
-    state = "<p class=bad>Paused: everything is received and kept, nothing is analysed or sent.</p>"
     parts = [
         f"<p class='{mood}'>{words}{reason}</p>",
         f"<p>{escape(str(detail))}</p>" if (detail := status.get("lock_detail")) else "",
-        state if status.get("paused") else "",
+        *(f"<p class=bad>{said}</p>" for (name, bad), said in _TROUBLE if status.get(name) == bad),
         _table("Cases", status.get("balance", {})),
         *(
             _table(f"Why: {_words(kind)}", found)

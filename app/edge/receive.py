@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import ssl
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ OUT_OF_RESOURCES: Final = 0xA700
 NOT_UNDERSTOOD: Final = 0xC000
 PDU_LIMIT: Final = 16 << 20
 MEGABYTE: Final = 1 << 20
+STRIPES: Final = 64  # locks that share out the objects
 
 OnNew = Callable[[bytes, float], None]
 
@@ -93,6 +95,8 @@ class Receiver:
         self._on_new = on_new
         self._server: Any = None
         self._takes = True
+        # From the name on disk to the place in the journal's queue, one object's copies take turns.
+        self._one_at_a_time = [threading.Lock() for _ in range(STRIPES)]
         self.must_adopt = False  # something is on disk that the journal may not know
 
     def start(self) -> int:
@@ -196,10 +200,20 @@ class Receiver:
         if free < self._settings.free_disk_mb * MEGABYTE + len(raw):
             raise Refused(OUT_OF_RESOURCES, "disk_full")
         key, content = self._pseudonyms.case(uid), hashlib.sha256(raw).digest()
-        if spool.write_new(self._inbox.path(key), (raw,)):
-            self._submit(key, content)
-        elif self._journal.do(self._arrival(key, content)) is Arrival.OTHER_BYTES:
+        with self._one_at_a_time[key[0] % STRIPES]:
+            if spool.write_new(self._inbox.path(key), (raw,)):
+                self._submit(key, content)
+            else:
+                self._keep_again(key, content, raw)
+
+    def _keep_again(self, key: bytes, content: bytes, raw: bytes) -> None:
+        """An object under a name that is there: known, other bytes, or of a sync that failed."""
+        arrival = self._journal.do(self._arrival(key, content))
+        if arrival is Arrival.OTHER_BYTES:
             spool.replace(self._inbox.conflict(key, content), (raw,))
+        elif arrival is Arrival.NEW:  # what is there was refused, and is not trusted
+            spool.replace(self._inbox.path(key), (raw,))
+            self._on_new(key, clock.elapsed())
 
     def is_here(self, uid: str) -> bool:
         """Whether an object was taken: in the journal, or on disk and about to be in it."""

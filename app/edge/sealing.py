@@ -19,10 +19,13 @@ from app.contracts.signing import SigningKey
 from app.contracts.window import BALANCE, LATENCY_EDGES_S, Header, Table, encode
 from app.edge import AGENT_VERSION
 from app.edge.cases import balance, reasons
+from app.edge.journal import meta
 from app.edge.operating_points import in_use
 from monitors.schema import IntArray
 
 Tables = dict[str, Table]
+NOISE_THROUGH = "noise_through"  # of the journal: the first day that was not closed with noise on
+RESULTS = ("results_queued", "results_delivered", "results_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Closing:
     deviation: float
     clock_state: str = "unknown"
     clock_offset: timedelta = timedelta()
+    noise_epsilon: float | None = None
 
     @property
     def as_of(self) -> int:
@@ -66,7 +70,8 @@ def seal(
     tables["balance"] = _balance(db, sequence, len(members) if members is not None else count)
     if stream == "cases":
         tables["reasons"] = _reasons(db)
-        tables["latency"] = _latency(db, members)
+        if closing.noise_epsilon is None:
+            tables["latency"] = _latency(db, members)
     header = Header(
         edge_id=closing.edge_id,
         epoch=closing.epoch,
@@ -123,11 +128,17 @@ def _revision(db: sqlite3.Connection, stream: str, start: datetime) -> int:
 
 def _balance(db: sqlite3.Connection, sequence: int, window_cases: int) -> Table:
     values = balance(db) | {"window_cases": window_cases, "windows_produced": sequence}
+    if meta(db, NOISE_THROUGH) is not None:
+        # Results are of flagged cases: so far, and before, would give the flags of noisy days.
+        values |= dict.fromkeys(RESULTS, 0)
     return Table((("",),), np.array([[values[name] for name in BALANCE]], dtype=np.int64))
 
 
 def _reasons(db: sqlite3.Connection) -> Table:
-    found = sorted(reasons(db).items())
+    known = reasons(db)
+    if meta(db, NOISE_THROUGH) is not None:  # notes are of cases that have a result to build
+        known = {key: n for key, n in known.items() if key[0] != "note"}
+    found = sorted(known.items())
     values = np.array([n for _, n in found], dtype=np.int64).reshape(len(found), 1)
     return Table(tuple(key for key, _ in found), values)
 

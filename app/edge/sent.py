@@ -12,6 +12,7 @@ from app.contracts.manifest import Manifest
 from app.contracts.window import BALANCE, LATENCY_EDGES_S, TABLES, Window, decode
 from app.edge.cases import versions
 from app.edge.key_rotation import ring
+from app.edge.noise import loss_of
 from monitors.schema import TALLIES, IntArray, Schema
 
 
@@ -30,7 +31,8 @@ def windows(
         fate = " ".join(filter(None, (state, outcome, reason)))
         when = f" at {datetime.fromtimestamp(settled, UTC):%FT%TZ}" if settled else ""
         body = _body(raw, keys.at(epoch, sequence), known)
-        yield f"window {sequence}  {fate}{when}\n  digest {digest}\n" + body
+        noise = "".join(f"  noise {words}\n" for words in loss_of(db, epoch, sequence))
+        yield f"window {sequence}  {fate}{when}\n  digest {digest}\n" + noise + body
 
 
 def newest_receipt(db: sqlite3.Connection) -> bytes | None:
@@ -84,7 +86,7 @@ def _titles(name: str, schema: Schema | None) -> list[tuple[str, slice]]:
     if name == "latency":
         edges = [f"from {edge:g} s" for edge in LATENCY_EDGES_S]
         return [(title, slice(i, i + 1)) for i, title in enumerate(edges)]
-    if name == "strata" and schema is not None:
+    if name in ("strata", "noise") and schema is not None:
         return list(_stratum_titles(schema))
     columns: dict[str, slice] = {}
     if schema is not None:

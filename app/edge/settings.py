@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from app.contracts.disclosure import DEFAULT, Limits
+from app.contracts.noise import LEAST_EPSILON, MOST_EPSILON
 from app.errors import AppError
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -131,6 +132,7 @@ class EdgeSettings(_Closed):
     watermark_hours: int = Field(default=24, ge=1, le=24 * 14)
     k: int = Field(default=DEFAULT.k, ge=DEFAULT.k)
     minimum_n: int = Field(default=DEFAULT.minimum_n, ge=DEFAULT.minimum_n)
+    noise_epsilon: float | None = Field(default=None, ge=LEAST_EPSILON, le=MOST_EPSILON)
     retention_days: int = Field(default=30, ge=1)
 
     workers: int = Field(default=1, ge=1, le=64)

@@ -77,6 +77,8 @@ enrolment_code_file = "enrolment-code"
 # watermark_hours = 24            # how long a day stays open for late cases
 # k = 11                          # smallest cell that leaves; may be raised, never lowered
 # minimum_n = 20                  # smallest stratum that leaves; the same
+# noise_epsilon = 8.0             # add noise: what one case's measurements may give away, at
+#                                 delta 1e-6; not set: no noise. What it costs is in the docs
 # retention_days = 30             # how long what left is kept readable here
 
 # --- For people on this machine ------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Windows go to the centre oldest first; only a receipt that it signed is an acknowledgement.
 
 An answer without a trusted receipt (a captive portal, a proxy, another server) is no answer.
-409, 413 and 422 will not change by themselves: the window stays here as `dead`, in sight, and
-the next ones go on. 401 and 403 pause the sending; everything else is tried again for ever.
+409, 413 and 422 will not change by themselves, nor does a window that is damaged here: it stays
+here as `dead`, in sight, and the next ones go on. 401 and 403 pause the sending; everything else
+is tried again for ever.
 What waits goes together, several windows a request; while something is wrong, one at a time.
 """
 
@@ -27,7 +28,13 @@ from app.contracts.exchange import (
     parse,
 )
 from app.contracts.signing import SigningKey, open_sealed
-from app.contracts.window import BATCH_LIMIT, BATCH_PREFIX, BATCH_WINDOWS, join_batch
+from app.contracts.window import (
+    BATCH_LIMIT,
+    BATCH_PREFIX,
+    BATCH_WINDOWS,
+    is_whole,
+    join_batch,
+)
 from app.edge import AGENT_VERSION
 from app.edge.http import Answer, BackOff, Centre, Unreachable
 from app.edge.journal import Journal, meta, set_meta
@@ -36,6 +43,8 @@ from app.errors import AppError, ContractError, SignatureRefused
 
 PERMANENT = {409: "other_content_known", 413: "too_large", 422: "not_understood"}
 PAUSING = (401, 403)
+UNSIGNED = "window_signature"  # why, of a 401 that is about the window and not about us
+DAMAGED = "damaged"
 SENDING = ("active", "suspended")  # what a suspended edge sends is quarantined, not refused
 PAUSE_S = 30.0
 NO_CONTENT = 204
@@ -92,6 +101,7 @@ class Uplink:
     back_off: BackOff = field(default_factory=BackOff)
     trouble: str = ""  # the last thing that went wrong, in a closed word
     clock_offset: timedelta | None = None  # the centre's clock minus ours
+    confirmed: datetime | None = None  # our time when the centre last took a request
     offered: str | None = None  # the newest operating point that the centre has for us
 
     def identity(self) -> Identity | None:
@@ -127,12 +137,19 @@ class Uplink:
         while self.back_off.is_over and (identity := self.identity()) is not None:
             if identity.state not in SENDING and not self._may_send(identity):
                 break
-            waiting = self.journal.do(oldest_unsent)
+            waiting = self._without_damaged(self.journal.do(oldest_unsent))
             settled = self._send_together(identity, waiting[:1] if self.trouble else waiting)
             if not settled:
                 break
             sent += settled
         return sent
+
+    def _without_damaged(self, windows: list[Outgoing]) -> list[Outgoing]:
+        """Set aside what is not what was closed, so that nothing waits behind it."""
+        damaged = [w for w in windows if not is_whole(w.raw, w.digest)]
+        for window in damaged:
+            self._bury(window, DAMAGED)
+        return [w for w in windows if w not in damaged]
 
     def catch_up(self) -> None:
         """Ask how far the centre is; send again what it has lost (a restored backup)."""
@@ -141,7 +158,7 @@ class Uplink:
             return
         asked = clock.now()
         answer = self._ask("GET", "/edge/v1/receipt", edge_id=identity.edge_id)
-        if answer is not None and answer.status == 200:
+        if answer is not None and self._is_fine(answer):
             self._accept(identity, answer.body, asked)
 
     def operating_point(self, after: int) -> bytes | None:
@@ -220,15 +237,20 @@ class Uplink:
         if answer is None:
             return False
         if answer.status in PERMANENT:
-            reason = PERMANENT[answer.status]
-            log.error("window.refused", sequence=window.sequence, status=answer.status)
-            self.journal.do(lambda db: bury(db, window.digest, reason))
-            self.trouble = reason
+            self._bury(window, PERMANENT[answer.status])
+            return True
+        if answer.status == 401 and _reason(answer) == UNSIGNED:
+            self._bury(window, DAMAGED)
             return True
         if not self._is_fine(answer):
             return False
         receipt = self._accept(identity, answer.body, asked)
         return receipt is not None and self._names(receipt, window)
+
+    def _bury(self, window: Outgoing, reason: str) -> None:
+        log.error("window.refused", sequence=window.sequence, reason=reason)
+        self.journal.do(lambda db: bury(db, window.digest, reason))
+        self.trouble = reason
 
     def _names(self, receipt: Receipt, window: Outgoing) -> bool:
         named = any(w.digest == window.digest for w in receipt.windows)
@@ -255,6 +277,7 @@ class Uplink:
             self._begin_epoch(identity)
             return None
         self.back_off.succeeded()
+        self.confirmed = asked
         self.trouble, self.offered = "", receipt.operating_point
         return receipt
 
@@ -298,6 +321,15 @@ class Uplink:
             log.warning("uplink.trouble", reason=word)
         self.trouble = word
         self.back_off.failed(at_least_s)
+
+
+def _reason(answer: Answer) -> str:
+    """Why the centre refused, in its closed word; "" where it does not say."""
+    try:
+        said = json.loads(answer.body)
+    except ValueError:
+        return ""
+    return str(said.get("reason", "")) if isinstance(said, dict) else ""
 
 
 def oldest_unsent(db: sqlite3.Connection) -> list[Outgoing]:

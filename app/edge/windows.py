@@ -31,6 +31,7 @@ from app.contracts.window import Table
 from app.edge.cases import versions
 from app.edge.journal import meta, set_meta
 from app.edge.measure import take, unpack
+from app.edge.noise import charge, hold_protected, noise_tables
 from app.edge.sealing import Closing, produced, seal
 from monitors.schema import NUMERIC_UNITS, IntArray, Schema
 from monitors.summaries import Cases, score_bin, second_moments, summarise
@@ -78,6 +79,7 @@ def close_due(db: sqlite3.Connection, closing: Closing) -> int:
     if not (known := list(versions(db))):
         return 0
     made = produced(db)
+    hold_protected(db, as_of, is_on=closing.noise_epsilon is not None)
     for number, manifest in known:
         _close_version(db, closing, number, manifest, int(before), as_of)
     set_meta(db, "closed_through", as_of)
@@ -135,9 +137,13 @@ def _close_cases(
         if released or (is_current and not late):
             start, end = _span(released) if late else period
             tables = {"strata": _strata(released, schema.width(schema.columns))}
+            if closing.noise_epsilon is not None:
+                tables = noise_tables(schema, tables["strata"], closing.noise_epsilon)
             sequence = seal(
                 db, closing, manifest, "cases", start, end, tables, members, is_late=late
             )
+            if closing.noise_epsilon is not None:
+                charge(db, closing, sequence, len(members), schema)
             _mark(db, "cases_window", members, sequence)
         _mark(db, "cases_window", held, HELD_BACK)
 
@@ -234,7 +240,7 @@ def _close_subgroups(
             rows[margin.name, name] = _margin_row(schema, lot.rows_of(which), labels)
     safe = cut_subgroups(schema, rows, closing.limits)
     sequence = HELD_BACK
-    if safe:
+    if safe and inside.size:
         values = np.array([safe[key] for key in sorted(safe)], dtype=np.int64)
         tables = {"subgroups": Table(tuple(sorted(safe)), values)}
         sequence = seal(db, closing, manifest, "subgroups", *period, tables, count=len(inside))

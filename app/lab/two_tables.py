@@ -136,6 +136,8 @@ def _by_end(rows: CaseRows) -> CaseRows:
 
 
 def _joined(one: Any, other: Any) -> list[Any]:
-    """Fields of both, one after the other."""
-    pairs = ((getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    """Fields of both, one after the other; a case table has no noise."""
+    pairs = (
+        (getattr(one, f.name), getattr(other, f.name)) for f in fields(one) if f.name != "noise"
+    )
     return [a + b if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in pairs]

@@ -16,7 +16,7 @@ from dashboards.pages.views import EvaluationView
 
 def evaluation_view(session: Session, lock_digest: str, person: Person) -> EvaluationView:
     """What the device page says of evaluations."""
-    found = surveillance.last_evaluation(session, lock_digest)
+    found = surveillance.newest_evaluation(session, lock_digest)
     run = on_demand.last_run(session, lock_digest)
     sentences = [wording.NOT_EVALUATED]
     if found is not None:

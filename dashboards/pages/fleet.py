@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -12,7 +12,8 @@ from app.central.fleet import service as fleet
 from app.central.fleet.jobs import SILENT_AFTER
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import case_counts
-from app.central.intake import service as intake
+from app.central.intake.case_counts import SiteCount
+from app.central.intake.closing import closings
 from app.central.references import service as references
 from app.central.surveillance import evidence as stored
 from app.central.surveillance import service as surveillance
@@ -67,7 +68,7 @@ def fleet_view(
     versions = fleet.device_versions(session)
     version = choose(versions, chosen)
     sites = fleet.sites(session, scope=scope)
-    balances = intake.balances(session, scope=scope)
+    balances = closings(session, scope=scope)
     steps = first_steps(session, versions, sites, balances)
     balance = " ".join(balance_sentences(balances))
     if version is None:
@@ -75,12 +76,14 @@ def fleet_view(
     open_signals = surveillance.signals(
         session, only_open=True, scope=scope, limit=surveillance.EVERY
     )
+    counts = stored.recent_counts(session, version.lock_digest, now.date(), scope=scope)
     standing = stored.fleet_standing(
         session,
         version.lock_digest,
         now.date(),
         sites=sites,
         open_signals=open_signals,
+        counts=counts,
         scope=scope,
     )
     states = site_states(sites, standing, open_signals, now)
@@ -94,7 +97,7 @@ def fleet_view(
         empty_queue="" if open_signals else _empty_queue(session, standing, states),
         versions=_links(versions, version),
         heat_map=of_note(states) if standing.evaluated_upto and states else None,
-        funnel=_funnel(session, version.lock_digest, states, scope, now.date()),
+        funnel=_funnel(session, version.lock_digest, states, counts, scope, now.date()),
         strips=tuple(_strip(s, standing) for s in rows.shown),
         pages=rows.links("site", f"/?device={version.lock_digest}"),
         queued=_queued(len(open_signals)),
@@ -233,6 +236,7 @@ def _funnel(
     session: Session,
     lock_digest: str,
     states: Sequence[SiteState],
+    counts: Mapping[str, SiteCount],
     scope: str | None,
     today: date,
 ) -> Chart | None:
@@ -243,8 +247,11 @@ def _funnel(
     analysed, flagged = case_counts.before(
         session, lock_digest, until=until, upto=upto, scope=scope
     )
-    first = max(today - timedelta(stored.RECENT_DAYS), until)  # as the strip of days
-    recent = case_counts.by_site(session, lock_digest, since=first, upto=upto, scope=scope)
+    first = today - timedelta(stored.RECENT_DAYS)  # as the strip of days
+    recent = {site: (one.analysed, one.flagged) for site, one in counts.items()}
+    if until > first:
+        first = until
+        recent = case_counts.by_site(session, lock_digest, since=first, upto=upto, scope=scope)
     if not analysed or not recent:
         return None
     names = {s.site.site_id: s.site.name for s in states}

@@ -12,6 +12,7 @@ from app.central.accounts.service import Person
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
 from dashboards import wording
+from dashboards.pages import taking
 from dashboards.pages.views import Link, QueueRow, Shell
 from dashboards.templating import render
 
@@ -39,10 +40,14 @@ DRAWN = {
 def page(
     session: Session, person: Person, current: str, template: str, view: object, status: int = 200
 ) -> HTMLResponse:
-    """A page in its frame; figures are drawn live where the view holds any."""
+    """A page in its frame, or the one table of it that was asked for."""
+    table = taking.wanted(view) if status == 200 else None
+    if table is not None:
+        return table
     waiting = surveillance.count(session, only_open=True, scope=person.site_id)
     role = person.role.value.replace("_", " ")
-    shell = Shell(person.full_name, role, _navigation(person, current, waiting))
+    links = _navigation(person, current, waiting)
+    shell = Shell(person.full_name, role, links, taking.links(view))
     return HTMLResponse(render(template, view=view, shell=shell, live=template in DRAWN), status)
 
 

@@ -10,6 +10,7 @@ from app.central.audit import service as audit
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
 from app.central.intake import service as intake
+from app.central.intake.closing import PARTS, Closing, closings
 from app.central.intake.service import EdgeBalance
 from dashboards import filters
 from dashboards.pages.paging import page_of
@@ -18,7 +19,7 @@ from dashboards.wording import count, instant, listed, sentence_case
 
 AUDIT_LINES = 200
 ROWS_A_PAGE = 200
-CASE_PARTS = ("analysed", "quality_rejected", "abstained", "outside_limits", "failed", "waiting")
+EQUAL = "equal to the release"
 
 
 def sites_view(session: Session, scope: str | None, page: int = 1) -> ListView:
@@ -63,7 +64,7 @@ def lock_words(edge: EdgeView) -> str:
         return "not equal to the release"
     if edge.lock_state == "not_checked":
         return "not checked yet"
-    return "equal to the release"
+    return EQUAL
 
 
 def devices_view(session: Session) -> ListView:
@@ -99,18 +100,19 @@ def balance_view(session: Session, scope: str | None, page: int = 1) -> ListView
 
     Balances that do not close come first.
     """
-    balances = intake.balances(session, scope=scope)
+    balances = closings(session, scope=scope)
     ordered = sorted(balances, key=lambda b: b.closes and b.cases_close)
     paged = page_of(ordered, page, ROWS_A_PAGE)
+    shown = intake.balances_of(session, [b.edge_id for b in paged.shown])
     return ListView(
         "Balance: nothing is missing" if is_closed(balances) else "Balance: something is missing",
         balance_sentences(balances),
-        (_windows(paged.shown), _cases(paged.shown), _reasons(paged.shown)),
+        (_windows(shown), _cases(shown), _reasons(shown)),
         pages=paged.links("edge", "/balance"),
     )
 
 
-def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
+def balance_sentences(balances: Sequence[EdgeBalance | Closing]) -> tuple[str, ...]:
     """Whether every balance closes; where one does not, which."""
     if not balances:
         return ("No edge is enrolled yet.",)
@@ -129,7 +131,7 @@ def balance_sentences(balances: Sequence[EdgeBalance]) -> tuple[str, ...]:
     )
 
 
-def is_closed(balances: Sequence[EdgeBalance]) -> bool:
+def is_closed(balances: Sequence[EdgeBalance | Closing]) -> bool:
     """Every window and every case is accounted for, at every edge."""
     return all(b.closes and b.cases_close for b in balances)
 
@@ -160,7 +162,7 @@ def _cases(balances: Sequence[EdgeBalance]) -> Grid:
         (
             "Site",
             "Received",
-            *(sentence_case(p.replace("_", " ")) for p in CASE_PARTS),
+            *(sentence_case(p.replace("_", " ")) for p in PARTS),
             "Refused objects",
             "Closes",
         ),
@@ -168,13 +170,13 @@ def _cases(balances: Sequence[EdgeBalance]) -> Grid:
             (
                 b.site_id,
                 filters.whole(b.cases["received"]),
-                *(filters.whole(b.cases[part]) for part in CASE_PARTS),
+                *(filters.whole(b.cases[part]) for part in PARTS),
                 filters.whole(b.cases["refused_objects"]),
                 "yes" if b.cases_close else "no",
             )
             for b in known
         ),
-        numeric=frozenset(range(1, 3 + len(CASE_PARTS))),
+        numeric=frozenset(range(1, 3 + len(PARTS))),
     )
 
 

@@ -18,6 +18,7 @@ from app.central.errors import NotAuthenticated, PasswordDue, SignInRefused, Too
 from app.errors import AppError
 from dashboards import wording
 from dashboards.headers import HEADERS
+from dashboards.pages import taking
 from dashboards.pages.views import Link, ProblemView
 from dashboards.templating import render
 
@@ -37,6 +38,7 @@ class PageRoute(APIRoute):
 
         async def handle_page(request: Request) -> Response:
             try:
+                taking.ask(request)
                 answer = await handle(request)
             except NotAuthenticated:
                 answer = to_sign_in(request)

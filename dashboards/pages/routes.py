@@ -30,13 +30,16 @@ from app.central.surveillance.models import Action
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.errors import AppError
 from dashboards import wording
-from dashboards.pages import events, registers, scanners, subjects, topics
+from dashboards.pages import device as device_page
+from dashboards.pages import events, registers, scanners, subjects
 from dashboards.pages import fleet as fleet_page
 from dashboards.pages import signal as signal_page
 from dashboards.pages.duty import duty_view
 from dashboards.pages.evaluations import evaluation_view
+from dashboards.pages.first_steps import with_example
 from dashboards.pages.frame import page, queue_row
 from dashboards.pages.requests import SEE_OTHER, Form, PageRoute
+from dashboards.pages.topics.pages import topic_view
 from dashboards.pages.views import Link, SignalsView
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -58,6 +61,7 @@ def fleet_home(
 ) -> HTMLResponse:
     """What needs me today."""
     view = fleet_page.fleet_view(session, device, person.site_id, now, number)
+    view = with_example(session, person, view)
     return page(session, person, "/", "fleet.html", view)
 
 
@@ -251,7 +255,7 @@ def device_list(session: DbSession, person: Viewer) -> HTMLResponse:
 @router.get("/devices/{lock_digest}")
 def device(lock_digest: str, session: DbSession, person: Viewer, now: Now) -> HTMLResponse:
     """One device version."""
-    view = subjects.device_view(session, lock_digest, person.site_id, now)
+    view = device_page.device_view(session, lock_digest, person.site_id, now)
     view = replace(view, evaluation=evaluation_view(session, lock_digest, person))
     return page(session, person, "/devices", "device.html", view)
 
@@ -272,9 +276,11 @@ def device_topic(
     now: Now,
     first: date | None = None,
     last: date | None = None,
+    number: PageNumber = 1,
 ) -> HTMLResponse:
     """One question about a device version, over the days of the address."""
-    view = topics.topic_view(session, lock_digest, topic, person.site_id, now, (first, last))
+    period = first, last
+    view = topic_view(session, lock_digest, topic, person.site_id, now, period, number)
     return page(session, person, "/devices", "subject.html", view)
 
 

@@ -80,11 +80,11 @@ def scanners_view(
 def _stages(session: Session, lock_digest: str, planned: Sequence[EventView]) -> tuple[Grid, ...]:
     """How far each opened stage can be assessed, by the newest evaluation."""
     opened = {e.id for e in planned if e.opens_stage}
-    found = surveillance.last_evaluation(session, lock_digest)
-    words = found.evidence.assessability if found else {}
-    rows = sorted((name, w) for name, w in words.items() if name.split(":")[-1] in opened)
     if not opened:
         return ()
+    found = surveillance.newest_evaluation(session, lock_digest)
+    words: dict[str, str] = found.standing["assessability"] if found else {}
+    rows = sorted((name, w) for name, w in words.items() if name.split(":")[-1] in opened)
     return (
         Grid(
             "New stages",

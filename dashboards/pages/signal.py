@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from app.central.alerts import letters
 from app.central.alerts import service as alerts
 from app.central.alerts.models import MailState
 from app.central.events import service as events
 from app.central.intake.arrival import evaluation_instant
 from app.central.surveillance import evidence as stored
-from app.central.surveillance.evidence import OtherChange, SignalEvidence
-from app.central.surveillance.history import history_within
+from app.central.surveillance.evidence import OtherChange, Proof
 from app.central.surveillance.models import Action
+from app.central.surveillance.pool import pool_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal
 from dashboards import evidence, wording
@@ -31,6 +32,7 @@ from dashboards.pages.views import (
     EffectRow,
     Fact,
     HistoryRow,
+    Link,
     Shares,
     SignalView,
 )
@@ -63,7 +65,7 @@ def signal_view(
     form: AssessmentForm | None = None,
 ) -> SignalView:
     """Everything the signal page shows; `form` keeps what was typed before a refusal."""
-    proof = stored.signal_evidence(session, one.id, scope=scope)
+    proof = stored.signal_proof(session, one.id, scope=scope)
     shown = exhibits(session, one, proof, scope)
     return SignalView(
         id=one.id,
@@ -84,7 +86,14 @@ def signal_view(
         form=(form or empty_form(one)) if may_assess and one.actions else None,
         duty=duty,
         form_absent=_form_absent(one),
+        letters=_letters(one) if duty.may_sign and scope is None else (),
+        may_recalibrate=not one.other_sites and (scope is None or may_assess),
     )
+
+
+def _letters(one: StoredSignal) -> tuple[Link, ...]:
+    """Where a letter to each site that the signal concerns is drafted."""
+    return tuple(Link(s, f"/signals/{one.id}/letters/{s}") for s in one.signal.sites)
 
 
 def _form_absent(one: StoredSignal) -> str:
@@ -94,20 +103,24 @@ def _form_absent(one: StoredSignal) -> str:
 
 
 def exhibits(
-    session: Session, one: StoredSignal, proof: SignalEvidence | None, scope: str | None
+    session: Session, one: StoredSignal, proof: Proof | None, scope: str | None
 ) -> Exhibits:
     """Charts and sentences from the windows that the signal's evaluation saw."""
     if proof is None:
         return Exhibits(sure=(wording.evidence_sentence(None, None),))
-    upto = proof.evaluated_upto
-    history = history_within(session, one.lock_digest, upto=upto, scope=scope)
+    everywhere = None
+    if scope is None:
+        pool = pool_within(session, one.lock_digest, upto=proof.evaluated_upto, scope=None)
+        everywhere = pool.arrived_by(proof.evaluated_upto)
+    no_site = everywhere is not None and not one.signal.sites
+    history = everywhere if everywhere is not None and no_site else proof.history
     period = Period(proof.reference_until + timedelta(1), proof.evaluated_upto)
     return Exhibits(
         seen=(
             *_series(history, one.signal, period, _planned(session, one, scope)),
             *_path(one.signal, proof),
         ),
-        where=_where(history, one.signal, period),
+        where=_where(history, everywhere, one.signal, period),
         sure=_sure(one.signal, proof),
     )
 
@@ -146,7 +159,7 @@ def _planned(session: Session, one: StoredSignal, scope: str | None) -> tuple[St
     return tuple(Stage(e.first_day, event_label(e)) for e in mine)
 
 
-def _path(signal: Signal, proof: SignalEvidence) -> tuple[Chart, ...]:
+def _path(signal: Signal, proof: Proof) -> tuple[Chart, ...]:
     trace = next((t for t in proof.traces if t.stream == signal.stream), None)
     if trace is None:
         return ()
@@ -157,17 +170,21 @@ def _path(signal: Signal, proof: SignalEvidence) -> tuple[Chart, ...]:
     return (chart,) if chart else ()
 
 
-def _where(history: History, signal: Signal, period: Period) -> tuple[Chart, ...]:
+def _where(
+    history: History, everywhere: History | None, signal: Signal, period: Period
+) -> tuple[Chart, ...]:
     if not signal.sites:
         return ()
     since = signal.change_date or signal.date
     lead = wording.leading(signal)
     names = dict.fromkeys([*([lead.name] if lead else ()), "score_probability"])
-    charts = (evidence.comparison(history, n, signal.sites, period, since) for n in names)
+    charts = (
+        evidence.comparison(history, n, signal.sites, period, since, everywhere) for n in names
+    )
     return tuple(chart for chart in charts if chart is not None)
 
 
-def _sure(signal: Signal, proof: SignalEvidence) -> tuple[str, ...]:
+def _sure(signal: Signal, proof: Proof) -> tuple[str, ...]:
     since = signal.change_date or signal.date
     others = [t for t in proof.traces if t.stream != signal.stream]
     over = sum(1 for t in others if any(v >= t.limit for v in t.statistic))
@@ -218,23 +235,25 @@ def _planned_row(c: OtherChange) -> ChangeRow:
 
 
 def _history(session: Session, one: StoredSignal, scope: str | None) -> tuple[HistoryRow, ...]:
-    rows: list[tuple[datetime, str]] = [(one.raised_at, "Raised")]
+    rows: list[tuple[datetime, str, str]] = [(one.raised_at, "Raised", "")]
     for mail in alerts.mails(session, cause=f"signal:{one.id}", scope=scope):
         words = MAIL_WORDS.get(mail.state, "Alert waits for")
-        rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}"))
+        rows.append((mail.sent_at or mail.queued_at, f"{words} {mail.recipient}", ""))
     for belief in one.signal.history:
         words = " and ".join(wording.CAUSES[cause] for cause in belief.causes)
-        rows.append((max(evaluation_instant(belief.date), one.raised_at), f"Cause: {words}"))
+        rows.append((max(evaluation_instant(belief.date), one.raised_at), f"Cause: {words}", ""))
+    for sent in letters.of_signal(session, one.id, scope=scope):
+        words = f"Letter {sent.id} to {sent.site_id}, {sent.printed_name}"
+        rows.append((sent.sent_at, words, f"/letters/{sent.id}"))
     for decision in one.decisions:
         verdict = wording.VERDICTS[decision.action.value]
-        rows.append(
-            (decision.decided_at, f"{wording.sentence_case(verdict)}, {decision.printed_name}")
-        )
+        words = f"{wording.sentence_case(verdict)}, {decision.printed_name}"
+        rows.append((decision.decided_at, words, ""))
     ordered = sorted(rows, key=lambda row: row[0])
-    return tuple(HistoryRow(wording.instant(when), what) for when, what in ordered)
+    return tuple(HistoryRow(wording.instant(when), what, href) for when, what, href in ordered)
 
 
-def _facts(one: StoredSignal, proof: SignalEvidence | None) -> tuple[Fact, ...]:
+def _facts(one: StoredSignal, proof: Proof | None) -> tuple[Fact, ...]:
     signal = one.signal
     site = signal.sites[0] if len(signal.sites) == 1 else ""
     facts = [

@@ -1,4 +1,4 @@
-"""One site, or one device version, gathered."""
+"""One site, gathered."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.central.events import service as events
 from app.central.events.service import EventView
-from app.central.exports.formats import Format
-from app.central.exports.tables import Name
 from app.central.fleet import service as fleet
-from app.central.fleet.service import DeviceVersionView, EdgeView, SiteView
+from app.central.fleet.service import EdgeView, SiteView
 from app.central.intake import service as intake
 from app.central.recalibration import watch
 from app.central.recalibration.releases import ReleaseView
@@ -30,10 +28,9 @@ from dashboards.charts.spec import Chart, Lane, Mark, Span, Stage, State, TimeLi
 from dashboards.evidence import Period, Scope
 from dashboards.pages.event_marks import event_marks, event_stages
 from dashboards.pages.fleet import SiteState, site_states
-from dashboards.pages.frame import queue_row, topic_links
+from dashboards.pages.frame import queue_row
 from dashboards.pages.registers import balance_sentences, lock_words
 from dashboards.pages.views import Fact, Grid, Link, SubjectView
-from dashboards.wording import count, sentence_case
 from monitors.observations import History
 
 NUMERIC_CHARTS = 6
@@ -121,8 +118,23 @@ def _edge_facts(edge: EdgeView) -> tuple[Fact, ...]:
 
 def reference_in_force(session: Session, lock_digest: str) -> ReferenceView | None:
     """The approved reference period of a device version."""
-    found = references.views(session, lock_digest=lock_digest)
-    return next((r for r in found if r.state is ReferenceState.APPROVED), None)
+    return in_force(references.views(session, lock_digest=lock_digest))
+
+
+def in_force(periods: Iterable[ReferenceView]) -> ReferenceView | None:
+    """The approved one."""
+    return next((r for r in periods if r.state is ReferenceState.APPROVED), None)
+
+
+def reference_words(reference: ReferenceView | None) -> str:
+    """The reference in force, with who approved it."""
+    if reference is None:
+        return "none approved yet: nothing is assessed"
+    cases = filters.whole(int(reference.contents["cases"]))
+    return (
+        f"{reference.id}, {reference.contents['first_day']} to {reference.until}, {cases} cases, "
+        f"approved {filters.instant(reference.approved_at)} by {reference.approved_by}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,151 +255,4 @@ def _arrivals(session: Session, edge: EdgeView) -> Grid:
             )
             for a in intake.arrivals(session, edge.id, limit=ARRIVALS_SHOWN)
         ),
-    )
-
-
-def device_view(
-    session: Session, lock_digest: str, scope: str | None, now: datetime
-) -> SubjectView:
-    """One device version: what it is, its lock at every site, its reference, its signals."""
-    version = fleet.device_version(session, lock_digest)
-    sites = fleet.sites(session, scope=scope)
-    signals = surveillance.signals(
-        session, lock_digest=lock_digest, scope=scope, limit=surveillance.EVERY
-    )
-    open_ones = [s for s in signals if s.is_open]
-    standing = stored.fleet_standing(
-        session, lock_digest, now.date(), sites=sites, open_signals=open_ones, scope=scope
-    )
-    states = site_states(sites, standing, open_ones, now)
-    words = wording.fleet_sentences(len(open_ones), [s.standing for s in states])
-    return SubjectView(
-        crumb="Device version",
-        title=f"{version.device} {version.version}",
-        state=worst([s.standing.state for s in states]),
-        sentences=(*words, wording.LOCKED),
-        facts=_device_facts(version, reference_in_force(session, lock_digest)),
-        signals=tuple(queue_row(s, now.date()) for s in signals),
-        charts=_device_charts(session, lock_digest, scope, signals, now.date()),
-        grids=(_locks(states), _references(session, lock_digest)),
-        topics=topic_links(lock_digest, ""),
-        downloads=_downloads(lock_digest),
-    )
-
-
-def _downloads(lock_digest: str) -> tuple[Link, ...]:
-    """Every table of the device version as CSV; the service keeps to what the person may see."""
-    at = f"/api/v1/device-versions/{lock_digest}/tables"
-    return tuple(
-        Link(wording.TABLES[name.value], f"{at}/{name.value}.{Format.CSV.value}") for name in Name
-    )
-
-
-def worst(states: list[State]) -> State:
-    """The state that most needs a look."""
-    order = (State.SIGNAL, State.SILENT, State.NOT_ASSESSABLE, State.IN_CONTROL)
-    return next((state for state in order if state in states), State.NOT_ASSESSABLE)
-
-
-def _device_facts(version: DeviceVersionView, reference: ReferenceView | None) -> tuple[Fact, ...]:
-    threshold = "–" if version.threshold is None else filters.score(version.threshold)
-    return (
-        Fact("Intended use", version.intended_use),
-        Fact("Finding", version.finding),
-        Fact("UDI-DI", version.udi_di),
-        Fact("Release", str(version.release_counter)),
-        Fact("Lock digest", version.lock_digest, True),
-        Fact("Operating point", f"{version.operating_point}, flags from a score of {threshold}"),
-        Fact("Registered", filters.instant(version.registered_at)),
-        Fact("Reference period", reference_words(reference)),
-    )
-
-
-def reference_words(reference: ReferenceView | None) -> str:
-    """The reference in force, with who approved it."""
-    if reference is None:
-        return "none approved yet: nothing is assessed"
-    cases = filters.whole(int(reference.contents["cases"]))
-    return (
-        f"{reference.id}, {reference.contents['first_day']} to {reference.until}, {cases} cases, "
-        f"approved {filters.instant(reference.approved_at)} by {reference.approved_by}"
-    )
-
-
-def _device_charts(
-    session: Session,
-    lock_digest: str,
-    scope: str | None,
-    signals: tuple[StoredSignal, ...],
-    today: date,
-) -> tuple[Chart, ...]:
-    history = history_within(session, lock_digest, upto=today + timedelta(1), scope=scope)
-    reference = reference_in_force(session, lock_digest)
-    if reference is None or not len(history.cases.start):
-        return ()
-    period = Period(reference.until + timedelta(1), today)
-    first = date.fromordinal(int(history.cases.start.min()))
-    sites = sorted({s.site for s in history.strata})
-    planned = events.events(session, lock_digest=lock_digest, site_id=scope)
-    lanes = TimeLine(
-        title="What happened, by site",
-        caption="Triangles: signals. Squares: decisions. Bars: registered changes.",
-        lanes=tuple(
-            Lane(
-                one,
-                (
-                    *marks_of(tuple(s for s in signals if one in s.signal.sites)),
-                    *event_marks([e for e in planned if e.site_id == one]),
-                ),
-            )
-            for one in sites
-        ),
-        period=Span(first, today),
-        shaded=Span(first, reference.until),
-    )
-    flagged = evidence.flagged_series(history, Scope(), today)
-    score = evidence.series_of(history, "score_probability", Scope(), today)
-    charts = [evidence.control_chart(s, Scope(), period) for s in (flagged, score) if s]
-    return (lanes, *(chart for chart in charts if chart is not None))
-
-
-def _locks(states: tuple[SiteState, ...]) -> Grid:
-    rows = [
-        (
-            s.site.name,
-            e.id,
-            lock_words(e),
-            filters.short(e.reported_lock),
-            filters.instant(e.last_seen_at),
-        )
-        for s in states
-        for e in s.edges
-    ]
-    return Grid(
-        "Lock at every site",
-        ("Site", "Edge", "Lock", "Reported digest", "Last heard"),
-        tuple(rows),
-        links=tuple(f"/sites/{s.site.site_id}" for s in states for _ in s.edges),
-        empty="Released, not yet installed anywhere.",
-    )
-
-
-def _references(session: Session, lock_digest: str) -> Grid:
-    return Grid(
-        "Reference periods",
-        ("Number", "Up to", "State", "Windows", "Proposed by", "Approved by", "Digest"),
-        tuple(
-            (
-                r.id,
-                r.until.isoformat(),
-                r.state.value,
-                filters.whole(r.windows),
-                r.proposed_by,
-                r.approved_by or "–",
-                filters.short(r.digest),
-            )
-            for r in references.views(session, lock_digest=lock_digest)
-        ),
-        numeric=frozenset({3}),
-        empty=f"{sentence_case(count(0, 'reference period'))} yet.",
     )

@@ -29,6 +29,7 @@ class Shell:
     person: str
     role: str
     links: tuple[Link, ...]
+    tables: tuple[Link, ...] = ()  # of this page, as CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class FleetView:
     steps: tuple[Step, ...] = ()
     pages: Pages | None = None  # of the strips
     queued: str = ""  # that the queue is longer than what is shown
+    example: str = ""  # that there is example data, or may be
+    example_link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class HistoryRow:
 
     when: str
     what: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,8 @@ class SignalView:
     form: AssessmentForm | None
     duty: DutyView
     form_absent: str = ""
+    letters: tuple[Link, ...] = ()  # to write, a site each
+    may_recalibrate: bool = True  # may look whether a new operating point answers it
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +335,8 @@ class SubjectView:
     events: EventsView | None = None
     evaluation: EvaluationView | None = None
     downloads: tuple[Link, ...] = ()
+    pages: Pages | None = None
+    signals_shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

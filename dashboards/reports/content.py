@@ -26,6 +26,7 @@ from dashboards.pages.views import Fact, Grid
 from dashboards.reports.dossier import release_grid
 from dashboards.reports.views import Finding, ReportView, Section
 from dashboards.wording import Standing, count, sentence_case
+from monitors.schema import FloatArray
 
 SECTIONS = (
     *("Summary", "Validity of the data", "Method", "Findings", "Performance and sub-groups"),
@@ -303,6 +304,18 @@ def _weekly(series: WeeklySeries, site_id: str, report: DriftReport) -> Chart | 
     return weekly_chart(series, Scope((site_id,)), period, stages)
 
 
+def _noise(series: WeeklySeries) -> FloatArray | None:
+    """Variance by edges' noise of weekly flagged rates: what their errors have over a binomial's.
+
+    Nothing else in weekly means ever has noise.
+    """
+    if series.name != "flag_rate":
+        return None
+    n, mean, se = np.array([(p.n, p.mean, p.se) for p in series.points]).reshape(-1, 3).T
+    excess = se**2 - mean * (1 - mean) / n
+    return np.where(excess > 1e-9, excess, 0.0)
+
+
 def weekly_chart(
     series: WeeklySeries, scope: Scope, period: Period, stages: Sequence[Stage] = ()
 ) -> Chart | None:
@@ -314,6 +327,7 @@ def weekly_chart(
         np.array([p.week.toordinal() for p in series.points], dtype=np.int64),
         np.array([p.n for p in series.points], dtype=np.int64),
         np.array([p.mean for p in series.points], dtype=np.float64),
+        _noise(series),
     )
     return evidence.control_chart(
         readings, scope, period, stages, least=evidence.LEAST_WEEKS, least_sigma=series.sd

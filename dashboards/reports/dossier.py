@@ -13,7 +13,7 @@ from app.central.recalibration.releases import ReleaseView, expected_figures
 from app.central.recalibration.service import ProposalView
 from app.central.recalibration.watch import PostChange
 from app.contracts.signing import canonical
-from dashboards import filters
+from dashboards import filters, wording
 from dashboards.pages.views import Fact, Grid
 from dashboards.reports.document import report_html, report_pdf
 from dashboards.reports.views import ReportView, Section
@@ -171,7 +171,7 @@ def subgroup_grid(view: ProposalView) -> Grid:
     """Each sub-group of the cohort, before and after."""
     rows = tuple(
         (
-            r["name"],
+            wording.spelled(r["name"]),
             str(r["positives"]),
             *(interval(r[when].get("sensitivity")) for when in BOTH),
             *(interval(r[when].get("specificity")) for when in BOTH),
@@ -187,7 +187,7 @@ def acceptance_grid(view: ProposalView) -> Grid:
     rows = tuple(
         (
             o["criterion"],
-            o["against"],
+            wording.spelled(o["against"]),
             f"{o['figure']:.4g}",
             f"{o['limit']:.4g}",
             "met" if o["met"] else "NOT MET",

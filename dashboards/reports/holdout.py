@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from app.contracts.holdout import HoldoutCriterion, HoldoutRate, HoldoutRecord, SharedCases
 from app.contracts.manifest import Proportion
 from app.contracts.signing import canonical, sha256
+from dashboards import wording
 from dashboards.pages.views import Fact, Grid
 from dashboards.reports.views import ReportView, Section
 
@@ -54,10 +55,15 @@ def outcomes(record: HoldoutRecord) -> str:
 def criteria_grid(criteria: tuple[HoldoutCriterion, ...]) -> Grid:
     """Each criterion with its figure and its limit."""
     rows = tuple(
-        (c.name, f"{c.found:.3f}", f"{c.limit:.3f}", "met" if c.met else "NOT MET")
+        (_spelled(c.name), f"{c.found:.3f}", f"{c.limit:.3f}", "met" if c.met else "NOT MET")
         for c in criteria
     )
     return Grid("Criteria", ("Criterion", "Found", "Limit", "Result"), rows, frozenset({1, 2}))
+
+
+def _spelled(name: str) -> str:
+    """A criterion's name with its sub-group in words."""
+    return ", ".join(wording.spelled(part) for part in name.split(", "))
 
 
 def group_grid(record: HoldoutRecord) -> Grid:
@@ -69,7 +75,7 @@ def group_grid(record: HoldoutRecord) -> Grid:
     )
     rows = tuple(
         (
-            f"{row.margin} {row.level}",
+            wording.subgroup(row.margin, row.level),
             str(row.cases),
             str(row.positives),
             *_cells(row.sensitivity),

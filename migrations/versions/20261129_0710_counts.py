@@ -147,7 +147,9 @@ def _fill_standings(connection: sa.Connection) -> None:
 
 
 def _standing(evidence: bytes) -> dict[str, Any]:
-    found = json.loads(zstandard.ZstdDecompressor().decompress(evidence))
+    # A version after this one parts evidence into frames; a downgrade may leave such behind.
+    frames = zstandard.ZstdDecompressor().stream_reader(evidence, read_across_frames=True)
+    found = json.loads(frames.read())
     blocks: dict[str, dict[str, str]] = {}
     for trace in found["traces"]:
         if trace["site"] and trace["block"] in BLOCKS and trace["days"]:

@@ -14,6 +14,7 @@ import uvicorn
 from app.central.accounts.models import Role
 from tests.dashboards.conftest import Scene, scene
 from tests.dashboards.pages_examples import await_an_edge, draft_a_report
+from tests.support.example_world import load
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -64,6 +65,7 @@ def service(scene: Scene) -> Iterator[Service]:
     scene.browser(Role.ADMINISTRATOR)
     draft_a_report(scene)
     await_an_edge(scene)
+    load(scene.engine)
     with Service(scene) as running:
         yield running
 

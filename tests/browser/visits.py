@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.central.accounts.models import Role
 from tests.browser.conftest import Service
-from tests.dashboards.pages_examples import admin_paths, paths
+from tests.dashboards.pages_examples import admin_paths, example_paths, paths
 from tests.support.fleet import PASSWORD
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def every_page(service: Service) -> dict[Role, dict[str, str]]:
     """Every page, under somebody who may open it."""
     return {
         Role.QUALITY_APPROVER: paths(service.scene),
-        Role.ADMINISTRATOR: admin_paths(service.scene),
+        Role.ADMINISTRATOR: admin_paths(service.scene) | example_paths(),
     }
 
 

@@ -21,6 +21,7 @@ ASSIGNMENTS = {
     "reportability_assessment": "signature = ''",
     "report_remark": "text = ''",
     "report_signature": "signature = ''",
+    "site_letter": "signature = ''",
 }
 
 

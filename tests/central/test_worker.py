@@ -15,7 +15,7 @@ from app import clock
 from app.central.accounts.models import Role
 from app.central.alerts.models import Severity
 from app.central.alerts.service import add_recipient
-from app.central.surveillance import service
+from app.central.surveillance import service, sums_repository
 from app.central.worker import Worker
 from tests.central.surveillance.conftest import MONITORED_FROM, Watched
 from tests.central.surveillance.conftest import played as played
@@ -206,3 +206,34 @@ def test_a_round_longer_than_the_tick_is_alone_and_causes_no_noise(
     assert passed == [True] * 3
     assert at_work == 1
     assert not caplog.records
+
+
+def test_a_round_sums_what_came_and_a_window_that_cannot_be_read_stops_nothing_else(
+    world: World, simulated_clock: Clock
+) -> None:
+    edge = world.an_edge()
+    days = [simulated_clock.advance(days=1).date() for _ in range(4)]
+    for day in days[:2]:
+        assert edge.send(edge.window(day - timedelta(days=1))).status_code == 200
+    worker = a_worker(world)
+
+    worker.round()
+
+    with world.sessions() as session:
+        assert sums_repository.missing(session) == []
+    assert edge.send(edge.window(days[2] - timedelta(days=1))).status_code == 200
+    with world.sessions.begin() as session:
+        raw = session.scalar(text("SELECT raw FROM stored_window WHERE sequence = 3"))
+        session.execute(text("UPDATE stored_window SET raw = 'x' WHERE sequence = 3"))
+    simulated_clock.advance(days=1)
+    worker.round()
+    assert is_settled(world)
+    with world.sessions.begin() as session:
+        [left] = sums_repository.missing(session)
+        session.execute(text("UPDATE stored_window SET raw = :r WHERE sequence = 3"), {"r": raw})
+    assert (left.low, left.high) == (3, 4)
+
+    worker.round()
+
+    with world.sessions() as session:
+        assert sums_repository.missing(session) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
@@ -61,6 +62,12 @@ class Scene:
             assert answer.url.path == "/", answer.text
             self._browsers[role] = made
         return self._browsers[role]
+
+    @property
+    def engine(self) -> Engine:
+        """Its database."""
+        assert isinstance(self.world.bind, Engine)
+        return self.world.bind
 
     def signal(self, signal_id: str) -> SignalView:
         with self.world.sessions() as session:

@@ -19,6 +19,7 @@ from tests.browser.conftest import QUIET, Service
 from tests.browser.visits import drawn, every_page
 from tests.dashboards.conftest import Scene, a_scene
 from tests.dashboards.pages_examples import await_an_edge, draft_a_report
+from tests.support.example_world import load
 from tests.support.fleet import PASSWORD
 from tests.support.postgres import Databases, SharedServer
 
@@ -79,5 +80,6 @@ if __name__ == "__main__":
             scene.browser(who)
         draft_a_report(scene)
         await_an_edge(scene)
+        load(scene.engine)
         with Service(scene) as running:
             photograph(running, target, sys.argv[2] if len(sys.argv) > 2 else "")

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from app.central.reports.ports import Remark, SignatureView
 from dashboards import wording
 from dashboards.charts.spec import State
+from dashboards.letters import LetterPage
 from dashboards.pages.report_views import ReportPage, ReportsView
 from dashboards.pages.requests import TO_FLEET
 from dashboards.pages.views import (
@@ -32,6 +33,7 @@ from dashboards.pages.views import (
     Strip,
     SubjectView,
 )
+from dashboards.reports.views import Section
 from tests.dashboards import charts_examples as charts
 from tests.dashboards.admin_examples import ADMIN_PAGES
 
@@ -173,6 +175,22 @@ PAGES: dict[str, tuple[str, object]] = {
         SignalsView("Signals", "3 signals wait.", (Link("open", "/signals", True),), QUEUE),
     ),
     "subject": ("subject.html", SUBJECT),
+    "letter": (
+        "letter.html",
+        LetterPage(
+            title=f"Letter to {HOSTILE}, draft",
+            signal="S-0147",
+            sections=(Section("What we noticed", (HOSTILE,)),),
+            facts=(Fact("To", HOSTILE),),
+            files=(Link("PDF, to print", "/letters/L-0001/pdf"),),
+            action="/signals/S-0147/letters/H04",
+            told=f"To: {HOSTILE}.",
+            digest=DIGEST,
+            addition=HOSTILE,
+            sending="Sending asks for your password.",
+            errors=(HOSTILE,),
+        ),
+    ),
     "list": ("list.html", ListView("Audit", ("Chain intact.",), (GRID,), (Link("csv", "/a"),))),
     "reports": (
         "reports.html",

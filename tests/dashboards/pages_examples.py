@@ -8,7 +8,7 @@ from app import clock
 from app.central.accounts.models import Role
 from app.central.fleet import service as fleet
 from app.central.reports import drafting
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from dashboards.render import renderers
 from tests.dashboards.conftest import MOVED_SITE, QUIET_SITE, Scene
 
@@ -39,8 +39,19 @@ def admin_paths(scene: Scene) -> dict[str, str]:
         **{f"admin-edge-{state}": path for state, path in first.items()},
         "admin-accounts": "/admin/accounts",
         "admin-account": f"/admin/accounts/person?name={Role.QUALITY_APPROVER.value}",
+        "admin-example": "/admin/example",
+        "admin-service": "/admin/service",
         "admin-recipients": "/admin/recipients",
         "admin-recipient": "/admin/recipients/recipient?address=quality@example.org",
+    }
+
+
+def example_paths() -> dict[str, str]:
+    """Some pages of the example data, where it is loaded."""
+    return {
+        "example": "/example/",
+        "example-signal": "/example/signals/S-0001",
+        "example-site": "/example/sites/EX2",
     }
 
 
@@ -52,12 +63,13 @@ def paths(scene: Scene) -> dict[str, str]:
         "signals": "/signals",
         "signals-all": "/signals?show=all",
         "signal": "/signals/S-0001",
+        "letter-draft": f"/signals/S-0001/letters/{MOVED_SITE}",
         "sites": "/sites",
         "site": f"/sites/{MOVED_SITE}",
         "scanners": f"/sites/{MOVED_SITE}/scanners",
         "devices": "/devices",
         "device": device,
-        **{f"device-{topic}": f"{device}/{topic}" for topic in topics.PAGES},
+        **{f"device-{topic}": f"{device}/{topic}" for topic in PAGES},
         "balance": "/balance",
         "reports": "/reports",
         "report": "/reports/DR-0001",

@@ -25,6 +25,7 @@ from monitors.performance import (
 from monitors.prevalence import Classes, mlls
 from monitors.proportions import wilson
 from tests.dashboards import history_example as example
+from tests.support.decoded import counts, reads
 
 ALL = Days.of(example.FIRST, example.UPTO)
 THRESHOLD = 0.5
@@ -42,6 +43,10 @@ def history() -> History:
     return replace(made, labels=labels)
 
 
+def measured_in(history: History, *sites: str) -> figures.Measured:
+    return figures.measured(history.schema, counts(history, ALL, sites), THRESHOLD)
+
+
 def test_days_are_half_open_and_read_as_both_ends() -> None:
     days = Days.of(date(2026, 3, 1), date(2026, 3, 3))
 
@@ -55,9 +60,9 @@ def test_days_are_half_open_and_read_as_both_ends() -> None:
 
 
 def test_every_case_is_in_one_merged_bin(history: History) -> None:
-    counts = figures.scores_of(history, ALL)
+    scores = counts(history, ALL).scores
 
-    assert figures.merged(history.schema, counts).sum() == counts.sum() > 0
+    assert figures.merged(history.schema, scores).sum() == scores.sum() > 0
 
 
 def test_a_threshold_off_the_bins_of_labels_is_refused(history: History) -> None:
@@ -66,10 +71,10 @@ def test_a_threshold_off_the_bins_of_labels_is_refused(history: History) -> None
 
 
 def test_measured_figures_are_the_post_stratified_ones(history: History) -> None:
-    found = figures.measured(history, ALL, THRESHOLD)
+    found = measured_in(history)
 
-    cases = figures.merged(history.schema, figures.scores_of(history, ALL))
-    labelled, positive = figures.reads_of(history, ALL)
+    cases = figures.merged(history.schema, counts(history, ALL).scores)
+    labelled, positive = reads(history, ALL)
     _, at = figures.threshold_bins(history.schema, THRESHOLD)
     audit = Audit(*(x.astype(float) for x in (cases, labelled, positive)))
     expected, values = post_stratified(audit, at), predictive_values(audit, at)
@@ -87,9 +92,9 @@ def test_a_site_is_measured_on_its_own_cases_and_reads(history: History) -> None
     rows = np.array([[40, 40, 40, 5, 2, 13, 24, 4]])
     some = replace(history, labels=replace(history.labels, rows=rows))
 
-    first, second = (figures.measured(some, ALL, THRESHOLD, (site,)) for site in ("H01", "H02"))
+    first, second = (measured_in(some, site) for site in ("H01", "H02"))
 
-    everywhere = figures.measured(some, ALL, THRESHOLD)
+    everywhere = measured_in(some)
     assert [a + b for a, b in zip(first.cases, second.cases, strict=True)] == [*everywhere.cases]
     assert first.reads == everywhere.reads and first.rates and first.rates != everywhere.rates
     assert not second.rates and wording.unmeasured(second) == "needs reference reads: 0 of 100"
@@ -101,7 +106,7 @@ def test_a_bin_with_cases_but_no_read_gives_bounds_and_no_estimate(history: Hist
     rows[:, [3, history.schema.merged_label_bins + 3]] = 0
     labels = replace(history.labels, rows=rows)
 
-    found = figures.measured(replace(history, labels=labels), ALL, THRESHOLD)
+    found = measured_in(replace(history, labels=labels))
 
     low, high = found.bounds["sensitivity"]
     assert not found.rates and 0 <= low < high <= 1
@@ -113,7 +118,7 @@ def test_a_bin_with_cases_but_no_read_gives_bounds_and_no_estimate(history: Hist
 def test_more_reads_than_cases_are_refused_in_words(history: History) -> None:
     labels = replace(history.labels, rows=history.labels.rows * 1000)
 
-    found = figures.measured(replace(history, labels=labels), ALL, THRESHOLD)
+    found = measured_in(replace(history, labels=labels))
 
     assert not found.rates and "labelled <= cases expected" in wording.unmeasured(found)
     assert "A longer period" in wording.would_change(found)[0]
@@ -136,7 +141,9 @@ def test_the_calibration_leaves_out_bins_with_few_reads(history: History) -> Non
     rows = history.labels.rows.copy()
     rows[:, columns - 1] = measured.LEAST_IN_BIN  # the last bin as well as it can be
     rows[:, 0], rows[:, columns] = measured.LEAST_IN_BIN - 1, 0
-    found = measured.calibration(replace(history, labels=replace(history.labels, rows=rows)), ALL)
+    some = counts(replace(history, labels=replace(history.labels, rows=rows)), ALL)
+
+    found = measured.calibration(history.schema, some, ALL.words)
 
     assert found is not None
     assert len(found.chart.bins) == columns - 1
@@ -147,13 +154,13 @@ def test_the_calibration_leaves_out_bins_with_few_reads(history: History) -> Non
 
 
 def test_prevalence_is_the_maximum_likelihood_one_and_refused_for_few(history: History) -> None:
-    counts = figures.scores_of(history, ALL)
-    classes = Classes(counts[::1] + 1.0, counts[::-1] + 1.0)
+    scores = counts(history, ALL).scores
+    classes = Classes(scores[::1] + 1.0, scores[::-1] + 1.0)
+    one_day = counts(history, Days(ALL.start, ALL.start + 1), ("H01",))
 
-    row = measured.prevalence(history, classes, ALL, "all", ())
-    few = measured.prevalence(history, classes, Days(ALL.start, ALL.start + 1), "one", ("H01",))
+    row, few = measured.prevalences(classes, {"all": scores, "one": one_day.scores})
 
-    assert row.estimate is not None and row.estimate.value == mlls(classes, counts).value
+    assert row.estimate is not None and row.estimate.value == mlls(classes, scores).value
     assert few.estimate is None and few.reason == wording.needs_cases(few.cases, 100)
 
 
@@ -169,7 +176,7 @@ def test_a_forest_of_subgroups_keeps_the_plans_order_and_the_place_of_what_is_mi
     forest = measured.flagged_forest("sex", levels, 4)
 
     assert forest is not None
-    assert [g.name for g in forest.groups] == ["F", "M", "U", "O"]
+    assert [g.name for g in forest.groups] == ["female", "male", "U", "other"]
     assert (forest.groups[0].low, forest.groups[0].high) == (limits.low, limits.high)
     assert forest.groups[2].estimate is None and forest.groups[2].note == wording.SUPPRESSED
     assert forest.groups[3].note == wording.needs_cases(29, 30)
@@ -177,7 +184,7 @@ def test_a_forest_of_subgroups_keeps_the_plans_order_and_the_place_of_what_is_mi
 
 
 def test_readers_without_a_reference_are_not_compared(history: History) -> None:
-    row = measured.readers(history, "A", Days(0, 1), ALL)
+    row = measured.readers("A", reads(history, Days(0, 1)), reads(history, ALL))
 
     assert row.ratio is None and row.reference == (0, 0)
     assert wording.readers_finding(row) == wording.NO_COMPARISON

@@ -28,7 +28,7 @@ from app.central.surveillance import service as surveillance
 from app.central.surveillance.scoped import part_of
 from app.central.surveillance.service import SignalView
 from app.contracts.window import Table
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from dashboards.render import renderers
 from dashboards.web import install
 from tests.conftest import Clock
@@ -134,7 +134,7 @@ def addresses(world: World, wide: SignalView) -> list[str]:
             continue
         paths = [door.path]
         if "{topic}" in door.path:
-            paths = [door.path.replace("{topic}", t) for t in topics.PAGES]
+            paths = [door.path.replace("{topic}", t) for t in PAGES]
         if "{name}.{kind}" in door.path:
             ends = [f"{n.value}.{k}" for n in Name for k in ("csv", "parquet")]
             paths = [door.path.replace("{name}.{kind}", end) for end in ends]
@@ -230,6 +230,16 @@ def test_nobody_signs_what_they_were_not_shown(
     assert person.get(f"/api/v1/signals/{wide.id}").json()["actions"] == []
     assert [a.status_code for a in (refused, on_page, duty)] == [403, 403, 403]
     assert "does not show" in refused.json()["detail"]
+
+
+def test_nobody_is_led_to_a_recalibration_that_they_may_not_use(
+    fleet: World, wide: SignalView, bound: dict[Role, TestClient]
+) -> None:
+    link = f'href="/signals/{wide.id}/recalibration"'
+    for role, person in bound.items():
+        assert link not in person.get(f"/signals/{wide.id}").text, role
+
+    assert link in fleet.browser("sees all", Role.VIEWER).get(f"/signals/{wide.id}").text
 
 
 def test_mails_to_one_site_name_no_other(fleet: World, wide: SignalView) -> None:

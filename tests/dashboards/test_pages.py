@@ -11,7 +11,7 @@ from app.central.accounts.models import Role
 from app.central.exports.tables import Name
 from dashboards import wording
 from dashboards.headers import HEADERS, POLICY
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from tests.dashboards.conftest import HOSTILE, MOVED_SITE, QUIET_SITE, SILENT_SITE, Scene
 from tests.dashboards.test_templates import Page
 from tests.support.fleet import PASSWORD
@@ -19,7 +19,7 @@ from tests.support.fleet import PASSWORD
 pytestmark = pytest.mark.filterwarnings("ignore:.*sRGB2014.icc:ResourceWarning")
 WHY = "The vendor changed the edge enhancement; images were compared side by side."
 PATHS = ("/", "/signals", "/sites", "/devices", "/balance", "/reports")
-TOPICS = tuple(topics.PAGES)
+TOPICS = tuple(PAGES)
 
 
 def text_of(html: str) -> str:
@@ -260,7 +260,7 @@ def test_subgroups_name_their_multiplicity_and_what_is_covered(scene: Scene) -> 
 
     assert "Bonferroni, 3 rows" in source
     assert "Sex: sent by all 3 sites" in text_of(source)
-    assert source.index(">F<") < source.index(">M<")
+    assert source.index(">female<") < source.index(">male<")
 
 
 def test_the_prevalence_may_differ_from_the_validation_cohort(scene: Scene) -> None:

@@ -137,7 +137,7 @@ def test_the_report_prints_what_its_evidence_holds(drafted: DriftReport) -> None
         "Hospital H02",
         "Hospital H03",
     ]
-    assert [row[:2] for row in groups.rows[:2]] == [("Sex", "F"), ("Sex", "M")]
+    assert [row[:2] for row in groups.rows[:2]] == [("Sex", "female"), ("Sex", "male")]
     moved = replace(kept, overall=replace(kept.overall, rates=VIEW.overall.rates))  # type: ignore[union-attr]
     assert section(replace(drafted, performance=moved)).grids[0].rows[0][2].startswith("80.0 %")
 

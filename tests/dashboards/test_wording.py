@@ -244,3 +244,35 @@ def test_an_interval_has_the_decimals_of_its_effect(
     assert words in wording.effect_sentence(told)
     assert filters.interval((0.00023, 0.25), 0.12) == "0.00 to 0.25"
     assert filters.effect(0.1) == "0.10"
+
+
+@pytest.mark.parametrize(
+    ("margin", "name", "words"),
+    [
+        ("age_band", "18_39", "age 18 to 39"),
+        ("age_band", "80_up", "age 80 and over"),
+        ("age_band", "", "age"),
+        ("sex", "F", "female"),
+        ("sex", "M", "male"),
+        ("scanner_model", "BX-2", "scanner model BX-2"),
+        ("all", "all", "all"),
+    ],
+)
+def test_a_sub_group_is_spelled_in_words(margin: str, name: str, words: str) -> None:
+    assert wording.subgroup(margin, name) == words
+
+
+def test_every_age_band_of_the_devices_has_words() -> None:
+    from app.device.pixels.header import AGE_BANDS, band_name
+
+    words = [wording.level("age_band", band_name(low)) for low, _ in AGE_BANDS]
+
+    assert "_" not in "".join(words)
+    assert words[-1].endswith(" and over")
+
+
+def test_a_sub_group_named_in_a_record_is_spelled_and_other_names_stay() -> None:
+    assert wording.spelled("age_band 18_39") == "age 18 to 39"
+    assert wording.spelled("sex F") == "female"
+    assert wording.spelled("original version") == "original version"
+    assert wording.spelled("sensitivity") == "sensitivity"

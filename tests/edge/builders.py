@@ -76,13 +76,29 @@ def put_cases(
     **changes: Any,
 ) -> list[bytes]:
     """Journal one finished case for each day; their keys."""
+    rng = np.random.default_rng(seed)
+    made = [
+        (f"{seed}/{i}/{stratum}".encode(), day, a_result(rng, **changes))
+        for i, day in enumerate(days, start=first)
+    ]
+    put_results(journal, made, stratum=stratum, manifest=manifest)
+    return [key for key, _, _ in made]
+
+
+def put_results(
+    journal: Journal,
+    results: Sequence[tuple[bytes, date, CaseResult]],
+    *,
+    stratum: Stratum = SCANNER,
+    manifest: Manifest | None = None,
+) -> None:
+    """Journal finished cases: key, day and what the chain said of each."""
     device = manifest or a_device()
-    schema, rng = device.schema_.layout(), np.random.default_rng(seed)
+    schema = device.schema_.layout()
     version = journal.do(lambda db: version_of(db, device))
     journal.do(lambda db: db.execute(_CURRENT, (device.lock_digest,)))
     made = []
-    for i, day in enumerate(days, start=first):
-        result = a_result(rng, **changes)
+    for key, day, result in results:
         done = Finished(
             state=STATES[result.outcome],
             reason=result.reason,
@@ -92,9 +108,8 @@ def put_cases(
             measures=pack(schema, result),
             seconds=0.4,
         )
-        made.append((f"{seed}/{i}/{stratum}".encode(), done))
+        made.append((key, done))
     journal.do(lambda db: _put(db, made))
-    return [key for key, _ in made]
 
 
 def _put(db: sqlite3.Connection, made: list[tuple[bytes, Finished]]) -> None:

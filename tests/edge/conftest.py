@@ -34,8 +34,10 @@ def centre() -> Iterator[PeerCentre]:
 
 
 @pytest.fixture
-def edge(tmp_path: Path, bundle: Path, centre: PeerCentre) -> Iterator[RunningEdge]:
-    """A running, enrolled edge whose lock has been proved."""
-    with an_edge_runs(tmp_path, bundle, centre) as running_edge:
+def edge(
+    tmp_path: Path, bundle: Path, centre: PeerCentre, request: pytest.FixtureRequest
+) -> Iterator[RunningEdge]:
+    """A running, enrolled edge whose lock has been proved; a test may give it more settings."""
+    with an_edge_runs(tmp_path, bundle, centre, **getattr(request, "param", {})) as running_edge:
         running_edge.ready()
         yield running_edge

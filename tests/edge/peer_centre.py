@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from app.contracts.exchange import (
 from app.contracts.keyring import KeyRing
 from app.contracts.signing import SigningKey, seal, sha256, verify
 from app.contracts.window import Window, decode, read_header, split_batch
-from app.errors import AppError
+from app.errors import AppError, SignatureRefused
 
 CODE = "one-time-code"
 
@@ -59,9 +60,19 @@ class PeerCentre:
     says_to_key: str = "approved"  # what a person has said to the key that the edge asks for
     retired: list[Any] = field(default_factory=list)  # as a key ring takes them
     url: str = ""
+    far_s: float = 0.0  # how long a request, and its answer, are on their way
     lock: Any = field(default_factory=threading.Lock)
 
     def answer(self, method: str, path: str, headers: Any, content: bytes) -> tuple[int, bytes]:
+        time.sleep(self.far_s)
+        try:
+            return self._answer_once(method, path, headers, content)
+        finally:
+            time.sleep(self.far_s)
+
+    def _answer_once(
+        self, method: str, path: str, headers: Any, content: bytes
+    ) -> tuple[int, bytes]:
         with self.lock:
             self.heads.append(f"{method} {path}\n{headers}")
             self.bodies.append(content)
@@ -156,7 +167,10 @@ class PeerCentre:
         return decode(raw, ring.at(header.epoch, header.sequence))
 
     def _take_in(self, raw: bytes) -> tuple[int, bytes]:
-        window = self._decode(raw)
+        try:
+            window = self._decode(raw)
+        except SignatureRefused:
+            return 401, b'{"reason": "window_signature"}'
         place = window.header.epoch, window.header.sequence
         known = self.windows.get(place)
         if known is not None and known.raw != raw:

@@ -19,7 +19,7 @@ RARE = ("scanner-rare", *SCANNER[1:])
 Row = tuple[str, date, date, int, np.ndarray]
 
 
-def weeks_of_traffic(journal: Journal, seed: int) -> int:
+def weeks_of_traffic(journal: Journal, seed: int, **changes: object) -> int:
     """Busy and quiet days, a rare scanner, and late cases in ones and twos; how many cases."""
     rng, cases = np.random.default_rng(seed), 0
     for i in range(14):
@@ -30,7 +30,7 @@ def weeks_of_traffic(journal: Journal, seed: int) -> int:
             when = [day] * n + [day - timedelta(days=int(rng.integers(2, 8)))] * late
             put_cases(journal, when, stratum=stratum, seed=seed, first=cases)
             cases += len(when)
-        close(journal, day + timedelta(days=1), 1)
+        close(journal, day + timedelta(days=1), 1, **changes)
     return cases
 
 
@@ -57,9 +57,12 @@ def counted_by(rows: list[Row]) -> dict[int, int]:
     return found
 
 
+@pytest.mark.parametrize("epsilon", [None, 8.0])
 @pytest.mark.parametrize("seed", range(2))
-def test_no_sum_or_difference_of_windows_shows_a_few_cases(opened: Journal, seed: int) -> None:
-    cases = weeks_of_traffic(opened, seed)
+def test_no_sum_or_difference_of_windows_shows_a_few_cases(
+    opened: Journal, seed: int, epsilon: float | None
+) -> None:
+    cases = weeks_of_traffic(opened, seed, noise_epsilon=epsilon)
     rows = rows_of(produced(opened, "cases"))
 
     assert len(rows) > 2

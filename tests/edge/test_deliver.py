@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from app.edge import cases
-from app.edge.deliver import TRIES, Deliverer
+from app.edge.deliver import TRIES, Deliverer, settle
 from app.edge.destinations import DESTINATIONS, addressed
 from app.edge.http import BackOff
 from app.edge.journal import Journal
@@ -27,9 +28,12 @@ class Pacs:
         self.statuses = list(statuses)
         self.received: list[str] = []
         self.port = 0
+        self.far_s = 0.0  # how long an object, and its answer, are on their way
 
     def store(self, event: Any) -> int:
+        time.sleep(self.far_s)
         self.received.append(str(event.request.AffectedSOPInstanceUID))
+        time.sleep(self.far_s)
         return self.statuses.pop(0) if self.statuses else 0x0000
 
 
@@ -146,4 +150,44 @@ def test_one_destination_down_does_not_hold_up_the_other(
     assert deliverer.deliver_due() == 3
 
     assert delivered(journal) == (5, 3, 0)
+    assert sorted(p.suffix for p in (tmp_path / "outbox").iterdir()) == [".dcm", ".sr"]
+
+
+def test_what_a_kill_left_behind_its_delivery_goes_at_the_next_start(
+    tmp_path: Path, journal: Journal, results: list[str]
+) -> None:
+    """Told and not removed, refused for good, to be told, and of a case without an end."""
+    told, failed, queued = sorted(results)
+    deliverer = a_deliverer(tmp_path, journal, results, results_folder=tmp_path / "results")
+    journal.do(lambda db: settle(db, "folder", [told], "delivered"))
+    journal.do(lambda db: settle(db, "folder", [failed], "failed"))
+    (tmp_path / "outbox" / "of-a-case-that-runs-again.sr").write_bytes(b"half of the truth")
+    (tmp_path / "results" / "sr").mkdir(parents=True)
+    (tmp_path / "results" / "sr" / "whole.dcm").write_bytes(b"the truth")
+    (tmp_path / "results" / "sr" / ".half-0123").write_bytes(b"half of the truth")
+
+    deliverer.sweep()
+
+    assert [p.name for p in (tmp_path / "results" / "sr").iterdir()] == ["whole.dcm"]
+
+    assert sorted(p.name for p in (tmp_path / "outbox").iterdir()) == sorted([failed, queued])
+
+
+def test_what_one_destination_refused_stays_when_another_took_it(
+    tmp_path: Path, journal: Journal, results: list[str]
+) -> None:
+    with listening(Pacs(*[0x0122] * 20)) as pacs:
+        peer = {"host": "127.0.0.1", "port": pacs.port, "ae": "PACS"}
+        folder = tmp_path / "results"
+        folder.write_bytes(b"")  # not mounted yet
+        deliverer = a_deliverer(
+            tmp_path, journal, results, results_peer=peer, results_folder=folder
+        )
+        for _ in range(TRIES):
+            deliverer.deliver_due()
+    folder.unlink()
+
+    assert deliverer.deliver_due() == 3
+
+    assert delivered(journal) == (5, 3, 2)
     assert sorted(p.suffix for p in (tmp_path / "outbox").iterdir()) == [".dcm", ".sr"]

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -22,7 +17,7 @@ from pydicom.dataset import Dataset
 from app.edge import installation
 from tests.edge.peer_centre import PeerCentre
 from tests.edge.running_edge import START, RunningEdge, an_edge_runs, closes
-from tests.edge.sender import a_chest, a_small_object, association, send
+from tests.edge.sender import a_chest, a_small_object, send
 from tests.support.chest_bundle import ROOT
 
 DAY = START.replace(tzinfo=None)
@@ -190,62 +185,3 @@ def test_the_centre_may_be_away_for_days_and_the_agent_restarted_meanwhile(
     assert waiting >= 3
     assert status["windows"]["produced"] == status["windows"]["acknowledged"]
     assert len(edge.centre.windows) == status["windows"]["produced"]
-
-
-KILLS = int(os.environ.get("LOCKWATCH_KILLS", "500"))
-OBJECTS_A_KILL = 8
-
-
-@pytest.mark.parametrize("kills", [8, pytest.param(KILLS, marks=pytest.mark.slow)])
-def test_kills_at_any_moment_count_every_object_once(
-    tmp_path: Path, bundle: Path, centre: PeerCentre, kills: int
-) -> None:
-    """A power cut at any moment: what was acknowledged is counted, and nothing twice."""
-    rng = random.Random(11)
-    seeds = range(OBJECTS_A_KILL * kills)
-    objects = (a_chest(seed, DAY) if seed % 3 == 0 else a_small_object() for seed in seeds)
-    stop = threading.Event()
-    with an_edge_runs(tmp_path, bundle, centre) as edge:
-        sender = threading.Thread(target=_push_all, args=(edge, objects, stop))
-        sender.start()
-        for kill in range(1, kills + 1):
-            if kill % 5 == 0:
-                _let_it_analyse(edge, len(seeds))
-            time.sleep(rng.uniform(0.1, 3.0))
-            edge.kill()
-            edge.start()
-        sender.join()
-        balance = edge.settled(len(seeds))
-        edge.live(days=2)
-
-        assert balance["received"] == len(seeds)
-        assert closes(balance)
-        assert list((edge.data / "spool").glob("*.dcm")) == []
-        status = edge.status()
-        assert status["windows"]["produced"] == len(centre.windows)
-
-
-def _let_it_analyse(edge: RunningEdge, all_of_them: int) -> None:
-    """Wait until this life has ended a case, so that some kills fall between cases and results."""
-
-    def ended(status: dict[str, Any]) -> int:
-        return int(status["balance"]["received"] - status["balance"]["waiting"])
-
-    before = ended(edge.status())
-    edge.until(lambda s: ended(s) > before or s["balance"]["received"] == all_of_them)
-
-
-def _push_all(edge: RunningEdge, objects: Iterator[Dataset], stop: threading.Event) -> None:
-    """Send until everything was acknowledged, as a modality does."""
-    for one in objects:
-        while not stop.is_set() and not _is_taken(edge.port, one):
-            time.sleep(0.1)
-        time.sleep(0.1)
-
-
-def _is_taken(port: int, one: Dataset) -> bool:
-    try:
-        with association(port) as made:
-            return made.is_established and made.send_c_store(one).get("Status") == 0x0000
-    except (OSError, RuntimeError):
-        return False

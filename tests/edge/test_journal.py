@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from app.edge import cases
 from app.edge.cases import Arrival, arrive, balance
 from app.edge.journal import Journal, JournalRefused, count, meta, set_meta
+from app.edge.uplink import oldest_unsent
+from app.edge.windows import close_due
 from tests.edge.builders import TODAY, a_device, put_cases
+from tests.edge.test_windows import closing
 
 DAY = TODAY.toordinal()
 
@@ -70,6 +74,40 @@ def test_an_unreadable_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> N
         Journal(tmp_path)
 
     assert path.read_bytes() == damaged
+
+
+def test_a_backlog_survives_an_update_of_the_agent_and_the_way_back(tmp_path: Path) -> None:
+    """A journal of the version before is opened by this one, and keeps the format of both."""
+    made = Journal(tmp_path)
+    put_cases(made, [TODAY] * 25)
+    for day in range(4):
+        now = closing(TODAY + timedelta(days=day))
+        made.do(lambda db, now=now: close_due(db, now))
+    waiting = made.do(oldest_unsent)
+    before = made.do(cases.balance)
+    made.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript("DROP TABLE operating_points; DROP TABLE refusals;")
+    db.close()
+
+    again = Journal(tmp_path)
+
+    assert again.do(oldest_unsent) == waiting and len(waiting) == 3
+    assert again.do(cases.balance) == before
+    again.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)  # which the older one opens
+    db.close()
+
+
+def test_commits_are_on_disk_before_they_are_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+
+    def setting(name: str) -> object:
+        return journal.do(lambda db: db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    assert (setting("synchronous"), setting("journal_mode")) == (2, "truncate")  # 2: FULL
+    journal.close()
 
 
 def test_a_journal_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def marks() -> Marks:
     return Marks()
 
 
+@pytest.mark.parametrize("edge", [{}, {"noise_epsilon": 8.0}], indirect=True)
 def test_no_mark_of_any_kind_leaves(edge: RunningEdge, marks: Marks) -> None:
     header = standard(marks, a_chest(0, DAY))
     chests = [planted(marks, seed, header, DAY) for seed in range(CASES)]

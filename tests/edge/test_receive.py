@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -259,6 +262,60 @@ def test_four_associations_at_once_lose_nothing(door: Door) -> None:
 
     assert statuses == [0x0000] * 100
     assert len(door.stored) == door.balance["received"] == len(door.new) == 100
+
+
+def test_the_same_object_at_once_on_two_associations_is_one_case_with_its_object(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second comes while the first has a name and is not in the journal yet."""
+    one, named, real = a_small_object(), threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        real(handle)
+        if stat.S_ISDIR(os.fstat(handle).st_mode) and not named.is_set():
+            named.set()
+            answered.wait(1)
+
+    answered, statuses = threading.Event(), []
+    monkeypatch.setattr(os, "fsync", slow)
+    first = threading.Thread(target=lambda: statuses.extend(send(door.port, one)))
+    first.start()
+    assert named.wait(20)
+    statuses += send(door.port, one)
+    answered.set()
+    first.join()
+
+    assert (door.balance["received"], door.balance["duplicates"]) == (1, 1)
+    assert statuses == [0x0000] * 2
+    assert len(door.new) == 1
+    assert [path.stem for path in door.stored] == [key.hex() for key in door.new]
+
+
+def test_more_associations_than_are_taken_are_turned_away_and_lose_nothing(
+    tmp_path: Path, journal: Journal
+) -> None:
+    door = a_door(tmp_path, journal, maximum_associations=3)
+    port, turned_away = door.receiver.start(), []
+
+    def push() -> None:
+        one = a_small_object()
+        for _ in range(200):
+            with association(port) as made:
+                if made.is_established and made.send_c_store(one).get("Status") == 0x0000:
+                    return
+            turned_away.append(1)
+            time.sleep(0.05)
+        raise AssertionError("never taken")
+
+    senders = [threading.Thread(target=push) for _ in range(40)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    door.receiver.stop()
+
+    assert turned_away
+    assert len(door.stored) == len(door.new) == door.balance["received"] == 40
 
 
 def test_what_was_acknowledged_before_a_crash_becomes_a_case_after_it(

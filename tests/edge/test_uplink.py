@@ -24,6 +24,7 @@ from tests.edge.test_windows import closing
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 LOCK = "ab" * 32
+MONTH = 720
 
 
 @pytest.fixture
@@ -93,6 +94,27 @@ def test_what_waits_goes_in_one_request(centre: PeerCentre, link: Uplink, journa
 
     assert len(centre.bodies) == before + 1
     assert len(split_batch(centre.bodies[-1])) == 4
+
+
+def test_a_month_of_hourly_windows_drains_oldest_first_and_the_live_one_is_among_them(
+    centre: PeerCentre, link: Uplink, journal: Journal
+) -> None:
+    with_windows(journal, MONTH)  # and those of the fuller streams among them
+    waiting = len(states(journal))
+    centre.faults = ["500"] * 3
+    assert link.send_due() == 0  # still away
+    link.back_off.succeeded()
+    centre.faults = []
+
+    assert link.send_due() == waiting >= MONTH
+
+    with_windows(journal, 1, TODAY + timedelta(days=MONTH))
+    assert link.send_due() >= 1
+    arrived = [w.header.sequence for w in centre.windows.values()]
+    assert arrived == list(range(1, len(states(journal)) + 1))
+    batches = sum("/windows/batch" in head for head in centre.heads)
+    assert 1 < batches <= waiting // BATCH_WINDOWS + 3
+    assert {state for _, state, _ in states(journal)} == {"acknowledged"}
 
 
 def test_a_batch_holds_so_many_windows_and_bytes(journal: Journal) -> None:

@@ -42,8 +42,8 @@ def closing(day: date, hour: int = 12, **changes: object) -> Closing:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def close(journal: Journal, day: date, hour: int = 12) -> int:
-    return journal.do(lambda db: close_due(db, closing(day, hour)))
+def close(journal: Journal, day: date, hour: int = 12, **changes: object) -> int:
+    return journal.do(lambda db: close_due(db, closing(day, hour, **changes)))
 
 
 def produced(journal: Journal, stream: str = "") -> list[Window]:

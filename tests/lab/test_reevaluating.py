@@ -143,7 +143,7 @@ def test_the_command_writes_signs_and_tells(images: Path, tmp_path: Path) -> Non
     assert parse(HoldoutRecord, signed) == HoldoutRecord.model_validate_json(out.read_text())
     text = page.read_text()
     assert "<script" not in text
-    assert "age_band" in text
+    assert "age_band" not in text and "age 18 to 39" in text
     assert re.findall(r"\d+\.dcm", text + out.read_text()) == []
 
 

@@ -29,14 +29,15 @@ MARK = TODAY.toordinal()
 class Archive:
     """dcmqrscp over a folder."""
 
-    def __init__(self, folder: Path, edge_port: int = 1) -> None:
+    def __init__(self, folder: Path, edge_port: int = 1, viewer_port: int = 1) -> None:
         self.folder = folder / "archive"
         self.folder.mkdir(parents=True)
         self.port = a_free_port()
         self.config = folder / "dcmqrscp.cfg"
         self.config.write_text(
             f"NetworkTCPPort = {self.port}\nMaxPDUSize = 16384\nMaxAssociations = 8\n"
-            f"HostTable BEGIN\nedge = (EDGE, 127.0.0.1, {edge_port})\nHostTable END\n"
+            f"HostTable BEGIN\nedge = (EDGE, 127.0.0.1, {edge_port})\n"
+            f"viewer = (VIEWER, 127.0.0.1, {viewer_port})\nHostTable END\n"
             "VendorTable BEGIN\nVendorTable END\nAETable BEGIN\n"
             f"PACS {self.folder} RW (500, 1024mb) ANY\nAETable END\n"
         )

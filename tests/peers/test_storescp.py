@@ -150,7 +150,8 @@ def stalling(port: int, after: int) -> Iterator[tuple[int, threading.Event]]:
 
         def relay() -> None:
             client, _ = server.accept()
-            with client, socket.create_connection(("127.0.0.1", port)) as there:
+            reset = suppress(ConnectionError)  # by a receiver that was ended
+            with reset, client, socket.create_connection(("127.0.0.1", port)) as there:
                 back = threading.Thread(target=_pass_on, args=(there, client))
                 back.start()
                 passed = 0
@@ -204,6 +205,78 @@ def test_a_name_from_the_network_names_no_file(receiver: Storescp, tmp_path: Pat
 
     [kept] = receiver.whole.iterdir()
     assert "77777" not in kept.name and kept.suffix == ".dcm"
+
+
+def test_a_folder_may_be_called_anything(tmp_path: Path, journal: Journal) -> None:
+    program("storescp")
+    odd = tmp_path / 'St. Mary\'s; "X-ray" $(touch here) #p'
+    receiver = Storescp(an_edge(odd, storescp_port=a_free_port()), journal)
+    one = tmp_path / "one.dcm"
+    one.write_bytes(as_bytes(a_small_object()))
+    with listening(receiver) as port:
+        assert store(one, port) == "Success"
+
+    assert len(list(receiver.whole.glob("*.dcm"))) == 1
+    assert list(receiver.incoming.iterdir()) == []
+    assert not list(tmp_path.rglob("here"))
+
+
+@contextmanager
+def listening(receiver: Storescp) -> Iterator[int]:
+    port = receiver.settings.storescp_port
+    assert port is not None
+    try:
+        receiver.look()
+        wait_for_port(port)
+        yield port
+    finally:
+        receiver.stop()
+
+
+def test_an_object_beyond_the_limit_is_not_written_to_its_end(
+    tmp_path: Path, journal: Journal
+) -> None:
+    program("storescp")
+    settings = an_edge(tmp_path, storescp_port=a_free_port(), largest_object_mb=1)
+    receiver = Storescp(settings, journal)
+    large, small = tmp_path / "large.dcm", tmp_path / "small.dcm"
+    large.write_bytes(as_bytes(a_small_object(filling=bytes(3 << 20))))
+    small.write_bytes(as_bytes(a_small_object()))
+    with listening(receiver) as port:
+        assert store(large, port) == "Refused: OutOfResources"  # A700, as our own port says
+        assert store(small, port) == "Success"
+
+    written = [path.stat().st_size for path in _files(receiver)]
+    assert written and max(written) <= 1 << 20
+    assert len(list(receiver.whole.iterdir())) == 1
+
+
+def test_while_the_disk_is_full_nobody_listens_and_nobody_goes_on(
+    tmp_path: Path, journal: Journal
+) -> None:
+    program("storescp")
+    settings = an_edge(tmp_path, storescp_port=a_free_port())
+    receiver = Storescp(settings, journal)
+    one = tmp_path / "one.dcm"
+    one.write_bytes(as_bytes(a_small_object(filling=bytes(1 << 20))))
+    with listening(receiver) as port, stalling(port, after=400_000) as (relay, go_on):
+        command = [program("storescu"), "-aec", "EDGE", "127.0.0.1", str(relay), str(one)]
+        with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as sender:
+            until(lambda: any(p.stat().st_size for p in _files(receiver)))
+            receiver.settings = settings.model_copy(update={"free_disk_mb": 1 << 40})
+            receiver.look()
+            receiver.look()
+            go_on.set()
+            assert sender.wait(WITHIN_S) != 0
+        assert store(one, port) == ""  # no association
+
+        receiver.settings = settings
+        receiver.look()
+        wait_for_port(port)
+        assert store(one, port) == "Success"
+
+    assert journal.do(cases.counted)["refused", "disk_full"] == 1
+    assert len(list(receiver.whole.iterdir())) == 1
 
 
 def test_where_it_is_not_installed_the_check_says_so(tmp_path: Path, journal: Journal) -> None:

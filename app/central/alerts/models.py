@@ -108,3 +108,27 @@ class ReportabilityAssessment(Base):
     printed_name: Mapped[str] = mapped_column(comment="Name as printed, 21 CFR 11.50(a)(1)")
     decided_at: Mapped[datetime] = mapped_column(comment="When")
     signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")
+
+
+class SiteLetter(Base):
+    """A letter to a site about a signal, as it was signed and sent. Never changed."""
+
+    __tablename__ = "site_letter"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Such as L-0001")
+    signal_id: Mapped[str] = mapped_column(
+        ForeignKey("signal.id"), index=True, comment="Signal it is about"
+    )
+    site_id: Mapped[str] = mapped_column(ForeignKey("site.id"), comment="Whom it is written to")
+    document: Mapped[bytes] = mapped_column(
+        LargeBinary,
+        comment="Canonical JSON of its words, and of the digest of the signal as it was seen",
+    )
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of the document")
+    addresses: Mapped[list[Any]] = mapped_column(
+        comment="Mail addresses it was sent to; none: it was printed"
+    )
+    sent_by: Mapped[str] = mapped_column(comment="Account name")
+    printed_name: Mapped[str] = mapped_column(comment="Name as printed, 21 CFR 11.50(a)(1)")
+    sent_at: Mapped[datetime] = mapped_column(comment="When")
+    signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")

@@ -37,12 +37,17 @@ def as_csv(table: Table) -> bytes:
     return out.getvalue().encode()
 
 
+def harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula (CWE-1236)."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 def _csv_cell(cell: Cell) -> str:
     match cell:
         case None:
             return ""
         case str():
-            return f"'{cell}" if cell.startswith(FORMULA) else cell
+            return harmless(cell)
         case datetime() | date():
             return cell.isoformat()
     return repr(cell)

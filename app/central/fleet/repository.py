@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, any_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Row, Text, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, Range, insert
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from app.central.fleet.models import (
     DeviceVersion,
     Edge,
     EdgeCursor,
+    EdgeState,
     EnrolmentCode,
     KeyChange,
     KeyState,
@@ -50,6 +51,13 @@ def sites(session: Session, *, site_id: str | None = None, limit: int = 2000) ->
     """Every site, or the one of that short name, by short name."""
     query = select(Site).order_by(Site.id).limit(limit)
     return session.scalars(query if site_id is None else query.where(Site.id == site_id)).all()
+
+
+def site_names(session: Session, *, site_id: str | None = None) -> dict[str, str]:
+    """Names by short name, in its order: of every site, or of one."""
+    query = select(Site.id, Site.name).order_by(Site.id)
+    found = session.execute(query if site_id is None else query.where(Site.id == site_id))
+    return {row[0]: row[1] for row in found}
 
 
 def find_edge(session: Session, edge_id: str, *, lock: bool = False) -> Edge | None:
@@ -90,6 +98,31 @@ def edges(
     if lock_digest is not None:
         query = query.where(Edge.lock_digest == lock_digest)
     return session.scalars(query).all()
+
+
+def edges_of(session: Session, edge_ids: Sequence[str]) -> Sequence[Edge]:
+    """These edges, in any order."""
+    return session.scalars(select(Edge).where(Edge.id == among(edge_ids))).all()
+
+
+Instant = datetime | None
+EdgeRow = Row[
+    str, str, EdgeState, str, str, str, str, str, int, datetime, Instant, str | None, Instant
+]
+"""What a page shows of an edge, by the names of `Edge`: of a thousand, objects would cost more."""
+
+
+def edge_rows(session: Session, *, site_id: str | None = None) -> Sequence[EdgeRow]:
+    """The same edges as `edges`, as rows."""
+    e = Edge
+    query = select(
+        *(e.id, e.site_id, e.state, e.public_key, e.agent_version, e.lock_digest),
+        *(e.reported_lock, e.lock_state, e.epoch, e.enrolled_at, e.approved_at),
+        *(e.approved_by, e.last_seen_at),
+    ).order_by(e.site_id, e.enrolled_at, e.id)
+    if site_id is not None:
+        query = query.where(e.site_id == site_id)
+    return session.execute(query.limit(10_000)).all()
 
 
 def key_rings(session: Session) -> dict[str, KeyRing]:

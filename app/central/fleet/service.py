@@ -27,6 +27,7 @@ from app.central.fleet.models import (
     KeyChange,
     Site,
 )
+from app.central.fleet.repository import EdgeRow
 from app.contracts.exchange import (
     ENROLMENT_DOMAIN,
     EnrolmentAnswer,
@@ -375,14 +376,19 @@ def sites(session: Session, *, scope: str | None = None) -> tuple[SiteView, ...]
     """Sites with their edges; only `scope` where a person is bound to one site."""
     known = repository.sites(session, site_id=scope)
     views: dict[str, list[EdgeView]] = {s.id: [] for s in known}
-    names = {s.id: s for s in known}
+    names = {s.id: s.name for s in known}
     versions = repository.version_names(session)
     wishes = {c.edge_id: c for c in repository.key_changes(session, None, OPEN_KEYS)}
-    for e in repository.edges(session, site_id=scope):
+    for e in repository.edge_rows(session, site_id=scope):
         if e.site_id in names:  # there is a limit to both lists
             version, wish = versions[e.lock_digest], wishes.get(e.id)
             views[e.site_id].append(_edge_view(e, names[e.site_id], version, wish))
     return tuple(SiteView(s.id, s.name, s.timezone, tuple(views[s.id])) for s in known)
+
+
+def site_names(session: Session, *, scope: str | None = None) -> dict[str, str]:
+    """Names of sites by their short names, in that order."""
+    return repository.site_names(session, site_id=scope)
 
 
 def site(session: Session, site_id: str, *, scope: str | None = None) -> SiteView:
@@ -399,7 +405,7 @@ def edge_view(session: Session, edge_id: str) -> EdgeView:
     names = version.device, version.version
     wishes = repository.key_changes(session, edge_id, OPEN_KEYS)
     wish = wishes[0] if wishes else None
-    return _edge_view(edge, session.get_one(Site, edge.site_id), names, wish)
+    return _edge_view(edge, session.get_one(Site, edge.site_id).name, names, wish)
 
 
 def _version_view(version: DeviceVersion, edges: int) -> DeviceVersionView:
@@ -423,14 +429,14 @@ def _version_view(version: DeviceVersion, edges: int) -> DeviceVersionView:
 
 
 def _edge_view(
-    edge: Edge, site: Site, version: tuple[str, str], wish: KeyChange | None
+    edge: Edge | EdgeRow, site: str, version: tuple[str, str], wish: KeyChange | None
 ) -> EdgeView:
     return EdgeView(
         edge.id,
         edge.site_id,
-        site.name,
+        site,
         edge.state,
-        fingerprint(edge),
+        key_fingerprint(edge.public_key),
         edge.agent_version,
         *version,
         edge.lock_digest,

@@ -54,7 +54,7 @@ def received(
         .group_by(c.site_id)
     )
     found = session.execute(query)
-    return {site: SiteCount(int(a), int(f), tuple(days)) for site, a, f, days in found}
+    return {site: SiteCount(int(a), _of(a, f), tuple(days)) for site, a, f, days in found}
 
 
 def by_site(
@@ -67,7 +67,7 @@ def by_site(
         .where(*_arrived(lock_digest, upto, scope), c.start >= since)
         .group_by(c.site_id)
     )
-    return {site: (int(a), int(f)) for site, a, f in session.execute(query)}
+    return {site: (int(a), _of(a, f)) for site, a, f in session.execute(query)}
 
 
 def before(
@@ -79,7 +79,12 @@ def before(
         *_arrived(lock_digest, upto, scope), c.start < until
     )
     analysed, flagged = session.execute(query).one()
-    return int(analysed or 0), int(flagged or 0)
+    return int(analysed or 0), _of(analysed or 0, flagged or 0)
+
+
+def _of(analysed: int, flagged: int) -> int:
+    """Flagged cases as they are shown; an edge's noise may leave a sum outside what can be."""
+    return min(max(int(flagged), 0), int(analysed))
 
 
 def _arrived(lock_digest: str, upto: date, scope: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.central.intake.models import Reason
 from app.contracts.disclosure import DEFAULT
+from app.contracts.noise import FLAGGED, LARGEST_SCALE, noised_columns
 from app.contracts.window import BALANCE, LATENCY_EDGES_S, Table, Window
 from monitors.schema import JOINT_CLIP, JOINT_UNITS, IntArray, Schema
 from monitors.summaries import categorical_counts, numeric_counts, score_counts, tallies
@@ -18,6 +19,7 @@ from monitors.summaries import categorical_counts, numeric_counts, score_counts,
 CLOCK_TOLERANCE = timedelta(minutes=5)
 LONGEST_DAY = timedelta(hours=25, minutes=5)  # of a site whose clocks go back
 AGREEMENT_COLUMNS = 3  # n, sum, sum of squares
+FAR = 12  # scales: noise lies beyond them once in 10^32 draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,16 @@ def _findings(window: Window, schema: Schema, now: datetime) -> Iterator[Finding
             return
         if not all(part.isprintable() for key in table.keys for part in key):
             yield Finding(Reason.SHAPE, f"table {name}: printable keys expected")
-        for found in CHECKS[name](schema, table):
+        for found in _checked(schema, name, window):
             yield Finding(found.reason, f"table {name}: {found.detail}")
     yield from _span(window)
+
+
+def _checked(schema: Schema, name: str, window: Window) -> Iterator[Finding]:
+    noise = window.tables.get("noise")
+    if name == "strata" and noise is not None and noise.values.shape[0] == 1:
+        return _noisy_strata(schema, window.tables[name], noise.values[0])
+    return CHECKS[name](schema, window.tables[name])
 
 
 @lru_cache(maxsize=32)
@@ -66,6 +75,7 @@ def _widths(schema: Schema) -> dict[str, int]:
         "reasons": 1,
         "strata": schema.width(schema.columns),
         "moments": schema.width(schema.moment_columns),
+        "noise": schema.width(schema.columns),
         "subgroups": schema.width(schema.margin_columns),
         "labels": schema.width(schema.label_columns),
         "sentinel": schema.width(schema.sentinel_columns),
@@ -88,9 +98,45 @@ def _strata(schema: Schema, table: Table) -> Iterator[Finding]:
     if np.any(tally["flagged"] > n):
         yield Finding(Reason.BINS_SUM, "more flagged than analysed cases")
     yield from _sums(schema, rows, n)
+    yield from _large_enough(table, n)
+
+
+def _large_enough(table: Table, n: IntArray) -> Iterator[Finding]:
     if np.any(n < DEFAULT.minimum_n):
         yield Finding(Reason.SMALL_CELL, f"{DEFAULT.minimum_n} cases a row expected, got {n.min()}")
     yield from _days(table, DEFAULT.longest_days)
+
+
+def _scales(schema: Schema, table: Table) -> Iterator[Finding]:
+    """Noise of a size that may be, and only where it may be: numbers of cases are exact."""
+    exact = np.ones(table.values.shape[1], dtype=np.bool_)
+    exact[noised_columns(schema)] = False
+    if table.keys != (("strata",),) or np.any(table.values[:, exact]):
+        yield Finding(Reason.SHAPE, "one row, of table strata, expected; numbers of cases exact")
+    if np.any(table.values < 0) or np.any(table.values > LARGEST_SCALE):
+        yield Finding(Reason.SHAPE, f"scales of 0 to {LARGEST_SCALE} expected")
+
+
+def _noisy_strata(schema: Schema, table: Table, scales: IntArray) -> Iterator[Finding]:
+    """As without noise, but that a noised number may be off by `FAR` scales."""
+    rows, columns = table.values, schema.columns
+    if np.any(rows[:, scales == 0] < 0):
+        yield Finding(Reason.NEGATIVE_COUNT, "a count without noise is negative")
+    n = rows[:, 0]
+    flagged = rows[:, FLAGGED]
+    if np.any(np.abs(flagged - np.clip(flagged, 0, n)) > FAR * scales[FLAGGED]):
+        yield Finding(Reason.BINS_SUM, "more or fewer flagged cases than noise can give")
+    of_bins = scales[columns["score_counts"]].reshape(len(schema.scores), -1)
+    spread = np.sqrt((of_bins.astype(np.float64) ** 2).sum(axis=-1))
+    if np.any(np.abs(score_counts(schema, rows).sum(axis=-1) - n[:, None]) > FAR * spread):
+        yield Finding(Reason.BINS_SUM, "score bins do not add up to the analysed cases")
+    joint, joint_n = rows[:, columns["joint_sum"]], rows[:, columns["joint_n"]]
+    if np.any(joint_n > n[:, None]):
+        yield Finding(Reason.BINS_SUM, "more joint moments than analysed cases")
+    bound = joint_n * np.int64(JOINT_CLIP * JOINT_UNITS) + FAR * scales[columns["joint_sum"]]
+    if np.any(np.abs(joint) > bound):
+        yield Finding(Reason.BINS_SUM, "joint moments beyond what that many cases can give")
+    yield from _large_enough(table, n)
 
 
 def _sums(schema: Schema, rows: IntArray, n: IntArray) -> Iterator[Finding]:
@@ -150,6 +196,7 @@ CHECKS: dict[str, Check] = {
     "reasons": _counts,
     "strata": _strata,
     "moments": _moments,
+    "noise": _scales,
     "subgroups": _counts,
     "labels": _labels,
     "sentinel": _sentinel,

@@ -451,6 +451,12 @@ def balances(session: Session, *, scope: str | None = None) -> tuple[EdgeBalance
     return _balances(session, fleet_repository.edges(session, site_id=scope))
 
 
+def balances_of(session: Session, edge_ids: Sequence[str]) -> tuple[EdgeBalance, ...]:
+    """The balance of each of these edges, in their order."""
+    known = {e.id: e for e in fleet_repository.edges_of(session, edge_ids)}
+    return _balances(session, [known[i] for i in edge_ids])
+
+
 def arrivals(
     session: Session, edge_id: str, *, limit: int = 200, before: tuple[int, int] | None = None
 ) -> tuple[ArrivalView, ...]:

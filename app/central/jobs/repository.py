@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from app.central.jobs.models import Heartbeat, JobPlan, JobRun, RunState
@@ -158,6 +158,12 @@ def planned_to(session: Session) -> datetime | None:
 def recent(session: Session, limit: int) -> Sequence[JobRun]:
     """The newest runs, for a page."""
     query = select(JobRun).order_by(JobRun.due_at.desc(), JobRun.job).limit(limit)
+    return session.scalars(query).all()
+
+
+def newest_of_each(session: Session) -> Sequence[JobRun]:
+    """The newest run of every job, by name."""
+    query = select(JobRun).ext(distinct_on(JobRun.job)).order_by(JobRun.job, JobRun.due_at.desc())
     return session.scalars(query).all()
 
 

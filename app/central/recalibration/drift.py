@@ -63,6 +63,11 @@ def read_drift(
     at = _at(history, lambda s: s.site in sites)
     ended = history.cases.end <= reference.until.toordinal() + 1
     now = at & (history.cases.start >= since.toordinal())
+    if (history.cases.is_noisy & ((at & ended) | now)).any():
+        raise Unusable(
+            "not assessable under noise: an edge of these sites adds noise to its score counts, "
+            "and what a recalibration rests on would not be valid"
+        )
     before, current = scores[at & ended].sum(axis=0), scores[now].sum(axis=0)
     if not before.sum() or not current.sum():
         raise Unusable("scores of these sites before and since the change are needed")

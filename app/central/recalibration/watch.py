@@ -34,6 +34,7 @@ from monitors.summaries import tallies
 
 WAITING, AS_EXPECTED, NOT_AS_EXPECTED = "waiting", "as expected", "not as expected"
 ENDED = "ended before the planned number of cases"
+NOISY = "not assessable under noise"
 KINDS = ("analysed", "flagged")
 
 
@@ -183,7 +184,10 @@ def _look(session: Session, release: PointRelease, today: date) -> PostChange:
     expected, planned, only = _promised(proposal.document)
     ends = float(expected["low"]), float(expected["high"])
     until = _superseded(session, release)
-    days, n, flagged = _since(session, release, today, until, only)
+    days, n, flagged, is_noisy = _since(session, release, today, until, only)
+    if is_noisy:
+        total = int(n.sum())
+        return PostChange(release.id, planned, total, None, None, None, None, *ends, NOISY)
     reached = int(np.searchsorted(np.cumsum(n), planned)) if n.size else 0
     if reached >= n.size:
         state = WAITING if until is None else ENDED
@@ -223,8 +227,9 @@ def _superseded(session: Session, release: PointRelease) -> date | None:
 
 def _since(
     session: Session, release: PointRelease, today: date, until: date | None, only: str
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Days, cases and flagged of the site: whole days from after the change to the next one."""
+) -> tuple[IntArray, IntArray, IntArray, bool]:
+    """Days, cases and flagged of the site: whole days from after the change to the next one; and
+    whether an edge added noise to them."""
     history: History = assemble(session, release.lock_digest, upto=today).history
     mine = np.array(
         [s.site == release.site_id and (not only or class_of(s) == only) for s in history.strata],
@@ -238,4 +243,4 @@ def _since(
     days, place = np.unique(history.cases.start[inside], return_inverse=True)
     sums = (np.bincount(place, weights=tally[k], minlength=days.size) for k in KINDS)
     n, flagged = (x.astype(np.int64) for x in sums)
-    return days, n, flagged
+    return days, n, flagged, bool(history.cases.is_noisy[inside].any())

@@ -17,7 +17,7 @@ import numpy as np
 
 from monitors.engine import SignalResult, evaluate
 from monitors.errors import MonitorError
-from monitors.observations import CaseRows, Cohort, History
+from monitors.observations import Cohort, History
 from monitors.plan import Plan
 from monitors.reference import build_reference
 from monitors.schema import FloatArray
@@ -50,7 +50,7 @@ def distances(history: History, until: int, cohort: Cohort) -> dict[str, dict[st
     found: dict[str, dict[str, float]] = {}
     for name in np.unique(site):
         rows = inside.cases.rows[site == name].sum(axis=0)
-        counts = score_counts(schema, rows)[:, : schema.score_bins]
+        counts = np.maximum(score_counts(schema, rows)[:, : schema.score_bins], 0)  # noise
         found[str(name)] = {
             stage.stage: float(wasserstein(pair(expected[s], counts[s]), stage.edges).value)
             for s, stage in enumerate(schema.scores)
@@ -70,8 +70,7 @@ def _mixed(cohort: Cohort) -> FloatArray:
 def _cases_before(history: History, until: int) -> History:
     c = history.cases
     inside = c.end <= until
-    cases = CaseRows(*(part[inside] for part in (c.rows, c.start, c.end, c.arrival, c.stratum)))
-    return replace(history, cases=cases)
+    return replace(history, cases=c.select(inside))
 
 
 def _what_moved(signal: SignalResult) -> dict[str, Any]:

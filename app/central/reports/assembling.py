@@ -24,6 +24,7 @@ from app.central.surveillance.history import arrived_windows, history_of
 from app.central.surveillance.history import assemble as assemble_history
 from app.central.surveillance.measured import Days
 from app.central.surveillance.performance import performance
+from app.central.surveillance.pool import Pool
 from app.central.surveillance.service import SignalView
 from app.contracts.signing import canonical, sha256
 from monitors.observations import History
@@ -82,8 +83,7 @@ def assemble(
         releases=releases.effective_between(session, lock_digest, start, end),
         stages={s.site_id: watch.stages(session, lock_digest, s.site_id) for s in standing.sites},
         performance=performance(
-            history,
-            windows,
+            Pool.of(history.schema, windows),
             Days(start.toordinal(), end.toordinal()),
             manifest=fleet.manifest_of(fleet.get_device_version(session, lock_digest)),
             threshold=device.threshold,
@@ -113,7 +113,7 @@ def _totals(history: History, signals: tuple[SignalView, ...], period: Period) -
         end=end,
         sites=len({history.strata[i].site for i in np.unique(cases.stratum[inside])}),
         analysed=int(tally["analysed"].sum()),
-        flagged=int(tally["flagged"].sum()),
+        flagged=max(int(tally["flagged"].sum()), 0),  # an edge's noise may leave it below
         signals=sum(start <= s.signal.date < end for s in signals),
     )
 

@@ -101,27 +101,17 @@ def _last_weeks(history: History, reference: Reference, upto: date) -> History:
     since = max(reference.until, upto.toordinal() - DAYS)
     known = staged(history, {s.stage for s in reference.known})
     watched = reference.unit_of(known.strata)[known.cases.stratum] >= 0
-    chosen = _rows(known.cases, watched & (known.cases.start >= since))
+    chosen = known.cases.select(watched & (known.cases.start >= since))
     return replace(known, cases=chosen, events=(), stages=())
 
 
 def _at(history: History, site: str) -> CaseRows:
-    return _rows(history.cases, _is_at(history, site))
+    return history.cases.select(_is_at(history, site))
 
 
 def _is_at(history: History, site: str) -> npt.NDArray[np.bool_]:
     of_stratum = np.array([s.site == site for s in history.strata], dtype=bool)
     return np.asarray(of_stratum[history.cases.stratum])
-
-
-def _rows(cases: CaseRows, chosen: npt.NDArray[np.bool_]) -> CaseRows:
-    return CaseRows(
-        cases.rows[chosen],
-        cases.start[chosen],
-        cases.end[chosen],
-        cases.arrival[chosen],
-        cases.stratum[chosen],
-    )
 
 
 def _quiet_site(in_force: InForce, reference: Reference, weeks: History, upto: date) -> str:

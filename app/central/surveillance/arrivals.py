@@ -21,7 +21,7 @@ from app.contracts.window import Window
 from monitors.schema import IntArray
 
 MAGIC = b"LWD1"
-DATES: Mapping[str, int] = {"strata": 2, "moments": 2, "labels": 1, "sentinel": 1}
+DATES: Mapping[str, int] = {"strata": 2, "moments": 2, "labels": 1, "sentinel": 1, "noise": 0}
 """Tables that the engine looks at, and how many days each of their keys begins with."""
 DIGEST_BYTES = 32
 

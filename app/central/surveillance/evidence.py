@@ -24,7 +24,7 @@ from app.central.surveillance.history import history_at
 from app.central.surveillance.results import BLOCKS, TraceView
 from app.central.surveillance.service import SignalView
 from monitors.observations import History, Stratum
-from monitors.schema import IntArray, Schema
+from monitors.schema import TALLIES, FloatArray, IntArray, Schema
 from monitors.summaries import (
     categorical_counts,
     numeric_counts,
@@ -36,6 +36,7 @@ from monitors.summaries import (
 BoolArray = npt.NDArray[np.bool_]
 WEEK = 7
 RECENT_DAYS = 28
+FLAGGED = slice(TALLIES.index("flagged"), TALLIES.index("flagged") + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,42 +141,101 @@ class FleetStanding:
     sites: tuple[SiteStanding, ...]
 
 
-def signal_evidence(
-    session: Session, signal_id: str, *, scope: str | None = None
-) -> SignalEvidence | None:
-    """The evidence of a signal's newest evaluation; None for one raised without statistics.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a signal's newest evaluation says of it, and the windows of its sites that it saw.
+
+    `scoped`, `before` and `after` mask the case windows of `history`: those of the signal's own
+    scanners, of these those of the reference period, and those from the change date on.
+    """
+
+    signal: SignalView
+    reference_id: str
+    reference_until: date
+    evaluated_upto: date
+    promised: float
+    windows: int
+    result_digest: str
+    missing: tuple[str, ...]
+    traces: tuple[TraceView, ...]
+    changes: tuple[OtherChange, ...]
+    history: History
+    scoped: BoolArray
+    before: BoolArray
+    after: BoolArray
+
+    @property
+    def reference_cases(self) -> int:
+        """Cases analysed in the reference period."""
+        return _cases(self.history, self.before)
+
+    @property
+    def current_cases(self) -> int:
+        """Cases analysed since the change."""
+        return _cases(self.history, self.after)
+
+
+def signal_proof(session: Session, signal_id: str, *, scope: str | None = None) -> Proof | None:
+    """The proof of a signal; None for one raised without statistics.
 
     Where a person is bound to site `scope`, that of this site alone.
     """
     view = service.signal(session, signal_id, scope=scope)
     if view.evaluation is None:
         return None
-    evaluated = service.evaluation(session, view.evaluation)
+    evaluated = repository.find_evaluation(session, view.evaluation)
+    source = repository.find_signal(session, signal_id)
+    assert evaluated is not None
+    assert source is not None
     reference = references_repository.find_reference(session, evaluated.reference_id)
     assert reference is not None
-    history = history_at(session, view.lock_digest, upto=evaluated.upto, sites=view.signal.sites)
+    sites = view.signal.sites
+    found = service.findings(session, evaluated, source=source.source, sites=sites)
+    history = history_at(session, view.lock_digest, upto=evaluated.upto, sites=sites)
     since = view.signal.change_date or view.signal.date
     scoped = _scoped(history, view)
-    before = scoped & (history.cases.end <= reference.until.toordinal() + 1)
-    after = scoped & (history.cases.start >= since.toordinal())
-    source = repository.find_signal(session, signal_id)
-    assert source is not None
-    return SignalEvidence(
+    return Proof(
         signal=view,
         reference_id=reference.id,
         reference_until=reference.until,
         evaluated_upto=evaluated.upto,
-        promised=evaluated.evidence.promised,
+        promised=evaluated.promised,
         windows=evaluated.windows,
         result_digest=evaluated.result_digest,
-        missing=evaluated.evidence.missing.get(source.source, ()),
-        traces=_traces(evaluated.evidence.traces, view),
-        comparisons=comparisons(history, before, after),
-        series=weekly_series(history, scoped, before),
+        missing=found.missing,
+        traces=_traces(found.traces, view),
         changes=_changes(session, view, scope),
-        scanners=tuple(history.strata[i] for i in np.unique(history.cases.stratum[scoped])),
-        reference_cases=_cases(history, before),
-        current_cases=_cases(history, after),
+        history=history,
+        scoped=scoped,
+        before=scoped & (history.cases.end <= reference.until.toordinal() + 1),
+        after=scoped & (history.cases.start >= since.toordinal()),
+    )
+
+
+def signal_evidence(
+    session: Session, signal_id: str, *, scope: str | None = None
+) -> SignalEvidence | None:
+    """The proof of a signal with every comparison and series, to be kept; None without one."""
+    proof = signal_proof(session, signal_id, scope=scope)
+    if proof is None:
+        return None
+    history = proof.history
+    return SignalEvidence(
+        signal=proof.signal,
+        reference_id=proof.reference_id,
+        reference_until=proof.reference_until,
+        evaluated_upto=proof.evaluated_upto,
+        promised=proof.promised,
+        windows=proof.windows,
+        result_digest=proof.result_digest,
+        missing=proof.missing,
+        traces=proof.traces,
+        comparisons=comparisons(history, proof.before, proof.after),
+        series=weekly_series(history, proof.scoped, proof.before),
+        changes=proof.changes,
+        scanners=tuple(history.strata[i] for i in np.unique(history.cases.stratum[proof.scoped])),
+        reference_cases=proof.reference_cases,
+        current_cases=proof.current_cases,
     )
 
 
@@ -186,14 +246,14 @@ def fleet_standing(
     *,
     sites: Sequence[SiteView] | None = None,
     open_signals: Sequence[SignalView] | None = None,
+    counts: Mapping[str, SiteCount] | None = None,
     scope: str | None = None,
 ) -> FleetStanding:
     """How every site of a device version stands; what the caller has read is not read again."""
     since = today - timedelta(days=RECENT_DAYS)
     evaluated = repository.last_evaluation(session, lock_digest)
-    counts = case_counts.received(
-        session, lock_digest, since=since, upto=today + timedelta(days=1), scope=scope
-    )
+    if counts is None:
+        counts = recent_counts(session, lock_digest, today, scope=scope)
     if sites is None:
         sites = fleet.sites(session, scope=scope)
     if open_signals is None:
@@ -221,6 +281,14 @@ def fleet_standing(
     )
 
 
+def recent_counts(
+    session: Session, lock_digest: str, today: date, *, scope: str | None = None
+) -> dict[str, SiteCount]:
+    """Cases of the last four weeks by site, and the days they were acquired on."""
+    since, upto = today - timedelta(days=RECENT_DAYS), today + timedelta(days=1)
+    return case_counts.received(session, lock_digest, since=since, upto=upto, scope=scope)
+
+
 def site_series(
     session: Session, lock_digest: str, site_id: str, today: date
 ) -> tuple[WeeklySeries, ...]:
@@ -235,7 +303,10 @@ def site_series(
 
 
 def comparisons(history: History, before: BoolArray, after: BoolArray) -> tuple[Comparison, ...]:
-    """Every characteristic: cases of the windows `before` against those `after` (masks)."""
+    """Every characteristic: cases of the windows `before` against those `after` (masks).
+
+    Counts are as they are shown: one that noise leaves below 0 is about 0.
+    """
     schema = history.schema
     rows = np.stack([history.cases.rows[m].sum(axis=0) for m in (before, after)])
     return (*_numeric(schema, rows), *_scores(schema, rows), *_categorical(schema, rows))
@@ -255,15 +326,18 @@ def weekly_series(history: History, mine: BoolArray, before: BoolArray) -> tuple
     for i, f in enumerate(schema.numeric):
         points = _points(days, n[1:, i], mean[1:, i], sd[1:, i])
         made.append(WeeklySeries(f.name, f.unit, float(mean[0, i]), float(sd[0, i]), points))
-    return (_flag_rate(schema, rows, days), *made)
+    flags = cases.variance(FLAGGED)[:, 0]
+    noise = np.array([flags[before].sum(), *(flags[mine & (week == w)].sum() for w in weeks)])
+    return (_flag_rate(schema, rows, noise, days), *made)
 
 
-def _flag_rate(schema: Schema, rows: IntArray, days: list[date]) -> WeeklySeries:
+def _flag_rate(schema: Schema, rows: IntArray, noise: FloatArray, days: list[date]) -> WeeklySeries:
+    """`noise` is the variance that edges' noise gives the flagged count of each row."""
     tally = tallies(schema, rows)
     n = tally["analysed"]
-    with np.errstate(invalid="ignore"):
-        rate = tally["flagged"] / n
-    sd = np.sqrt(np.maximum(rate * (1 - rate), 0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = np.clip(tally["flagged"] / n, 0.0, 1.0)
+        sd = np.sqrt(rate * (1 - rate) + noise / n)  # of one case: a mean's is less by root n
     points = _points(days, n[1:], rate[1:], sd[1:])
     return WeeklySeries("flag_rate", "1", float(rate[0]), float(sd[0]), points)
 
@@ -305,8 +379,8 @@ def _scores(schema: Schema, rows: IntArray) -> list[Comparison]:
             unit="probability",
             edges=tuple(s.edges.tolist()),
             levels=(),
-            reference=tuple(counts[0, i, :-1].tolist()),
-            current=tuple(counts[1, i, :-1].tolist()),
+            reference=tuple(np.maximum(counts[0, i, :-1], 0).tolist()),
+            current=tuple(np.maximum(counts[1, i, :-1], 0).tolist()),
             outside=(0, 0),
             missing=_pair(counts[:, i, -1]),
         )
@@ -352,18 +426,20 @@ def _cases(history: History, mask: BoolArray) -> int:
 
 
 def _traces(traces: tuple[TraceView, ...], view: SignalView) -> tuple[TraceView, ...]:
-    """The stream that signalled first, then the others of the same sites and the fleet's."""
-    mine = [t for t in traces if t.site in (*view.signal.sites, "")]
-    return tuple(sorted(mine, key=lambda t: (t.stream != view.signal.stream, t.stream)))
+    """The stream that signalled first."""
+    return tuple(sorted(traces, key=lambda t: (t.stream != view.signal.stream, t.stream)))
 
 
 def _changes(session: Session, view: SignalView, scope: str | None) -> tuple[OtherChange, ...]:
     around = view.signal.change_date or view.signal.date
     found = _planned(session, view, around, scope)
-    for other in service.signals(session, lock_digest=view.lock_digest, scope=scope):
+    near = around - timedelta(days=2 * WEEK), around + timedelta(days=2 * WEEK)
+    others = service.signals(
+        session, lock_digest=view.lock_digest, scope=scope, raised=near, limit=service.EVERY
+    )
+    for other in others:
         s = other.signal
-        is_near = abs((s.date - around).days) <= 2 * WEEK
-        if other.id != view.id and is_near and set(s.sites) & set(view.signal.sites):
+        if other.id != view.id and set(s.sites) & set(view.signal.sites):
             what = s.event or ", ".join(s.history[-1].causes)
             found.append(
                 OtherChange(s.date, what, ", ".join(s.sites), ", ".join(s.scanners), other.id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import date, datetime, timedelta
 from threading import Lock
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -27,6 +28,10 @@ from monitors.schema import Schema
 CACHED_WINDOWS = 60_000  # about 6 KiB each; what is beyond is decoded anew for each evaluation
 
 
+Read = Callable[[Sequence[Any]], dict[str, bytes]]
+"""Exact bytes by digest of rows that name stored windows."""
+
+
 class DecodedWindows:
     """Windows never change: each is decoded once a process, the least used are let go."""
 
@@ -35,10 +40,12 @@ class DecodedWindows:
         self._limit = limit
         self._lock = Lock()
 
-    def get(
-        self, session: Session, lock_digest: str, wanted: Sequence[intake_repository.WindowKey]
-    ) -> dict[str, Window]:
-        """Windows by digest. Nobody waits for what another is decoding."""
+    def get(self, session: Session, wanted: Sequence[Any], read: Read) -> dict[str, Window]:
+        """Windows by digest, of rows with edge, epoch, sequence and digest; `read` gives the
+        bytes of those that are not held.
+
+        Nobody waits for what another is decoding.
+        """
         with self._lock:
             found = {k.digest: self._held[k.digest] for k in wanted if k.digest in self._held}
             for digest in found:
@@ -48,7 +55,7 @@ class DecodedWindows:
             return found
         rings = fleet_repository.key_rings(session)
         keys = {k.digest: rings[k.edge_id].at(k.epoch, k.sequence) for k in missing}
-        raw = intake_repository.raw_windows(session, lock_digest, missing)
+        raw = read(missing)
         made = {k.digest: decode(raw[k.digest], keys[k.digest]) for k in missing}
         with self._lock:
             self._held |= made
@@ -128,7 +135,10 @@ def _arrived(received_at: datetime) -> int:
 def _decoded(
     session: Session, lock_digest: str, index: Sequence[intake_repository.WindowKey]
 ) -> list[Arrived]:
-    decoded = DECODED.get(session, lock_digest, index)
+    def read(missing: Sequence[Any]) -> dict[str, bytes]:
+        return intake_repository.raw_windows(session, lock_digest, missing)
+
+    decoded = DECODED.get(session, index, read)
     return [Arrived(k.site_id, _arrived(k.received_at), decoded[k.digest]) for k in index]
 
 

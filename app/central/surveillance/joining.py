@@ -14,6 +14,7 @@ from monitors.observations import (
     History,
     LabelRows,
     MomentRows,
+    Noise,
     SentinelRows,
     Stratum,
 )
@@ -39,6 +40,7 @@ class _Table:
     dates: IntArray
     arrival: IntArray
     values: IntArray
+    window: IntArray  # place among all windows of all parts
 
     @property
     def named(self) -> list[Key]:
@@ -64,7 +66,13 @@ def join(schema: Schema, parts: Sequence[Part]) -> Joined:
     history = History(
         schema=schema,
         strata=strata,
-        cases=CaseRows(cases.values, *_span(cases), cases.arrival, of_case),
+        cases=CaseRows(
+            cases.values,
+            *_span(cases),
+            cases.arrival,
+            of_case,
+            _noise(parts, cases, widths["strata"]),
+        ),
         moments=MomentRows(moments.values, *_span(moments), moments.arrival, of_moment),
         labels=_labels(tables["labels"]),
         sentinels=_sentinels(tables["sentinel"]),
@@ -110,7 +118,24 @@ def _table(parts: Sequence[Part], name: str, place: IntArray, day: IntArray, wid
         np.concatenate(dates)[order],
         day[of][order],
         _scattered(values, order, width),
+        of[order],
     )
+
+
+def _noise(parts: Sequence[Part], cases: _Table, width: int) -> Noise | None:
+    """That of each case row, as its window declares it; None where none does."""
+    known = {bytes(8 * width): 0}
+    level, offset = np.zeros(sum(map(len, parts)), dtype=np.int64), 0
+    for part in parts:
+        lines = part.tables.get("noise")
+        if lines is not None:
+            found = [known.setdefault(row.tobytes(), len(known)) for row in lines.values]
+            level[lines.window + offset] = found
+        offset += len(part)
+    if not level[cases.window].any():
+        return None
+    scales = [np.frombuffer(scale, dtype=np.int64).astype(np.float64) for scale in known]
+    return Noise(np.stack(scales) ** 2, level[cases.window])
 
 
 def _scattered(values: Sequence[IntArray], order: IntArray, width: int) -> IntArray:

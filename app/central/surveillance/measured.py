@@ -6,7 +6,7 @@ the statistic itself; the refusal is kept. Days are half open, [start, end).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from app.central.surveillance.service import SignalView
 from monitors.errors import MonitorError, NotAssessable
-from monitors.observations import Cohort, History
+from monitors.observations import Cohort
 from monitors.performance import (
     Audit,
     auc,
@@ -30,10 +30,9 @@ from monitors.performance import (
 from monitors.prevalence import Classes
 from monitors.proportions import Interval, wilson
 from monitors.schema import FloatArray, IntArray, Schema
-from monitors.summaries import merge_score_bins, score_counts
+from monitors.summaries import merge_score_bins
 
 LEAST_READS = 100  # below it a figure says more about chance than about the device
-AUDITED = "random_audit"  # the only source that is a sample of all cases
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -73,6 +72,20 @@ class Rate:
         return cls(float(found.value), float(found.low), float(found.high))
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Cases and audited reads of some days, at one site or at all.
+
+    scores : cases per bin of the first score stage, (B,). labelled, positive : reads per bin of
+    labels, (G,), and those that called the case positive. Cases are those acquired, reads those
+    made in the weeks that begin in the days.
+    """
+
+    scores: IntArray
+    labelled: IntArray
+    positive: IntArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What reads show: estimates, or only bounds, or the reason for neither.
@@ -97,19 +110,14 @@ class Measured:
         return sum(self.labelled)
 
 
-def measured(history: History, days: Days, threshold: float, sites: Sequence[str] = ()) -> Measured:
-    """Performance of all cases from audited reads, corrected for how they were selected.
-
-    Cases are those acquired, reads those made in the weeks that begin in `days`; of `sites`, or
-    of all.
-    """
-    cases = merged(history.schema, scores_of(history, days, sites))
-    labelled, positive = reads_of(history, days, sites=sites)
+def measured(schema: Schema, counts: Counts, threshold: float) -> Measured:
+    """Performance of all cases from audited reads, corrected for how they were selected."""
+    cases, labelled, positive = merged(schema, counts.scores), counts.labelled, counts.positive
     found = Measured(cases=_whole(cases), labelled=_whole(labelled), positive=_whole(positive))
     if found.reads < found.needed:
         return found
     try:
-        _, at = threshold_bins(history.schema, threshold)
+        _, at = threshold_bins(schema, threshold)
         audit = Audit(cases, labelled.astype(np.float64), positive.astype(np.float64))
         if not audit.identified:
             return replace(found, bounds=_bounds(audit, at))
@@ -141,14 +149,15 @@ def _bounds(audit: Audit, at: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def estimated(history: History, classes: Classes, days: Days, threshold: float) -> dict[str, Rate]:
+def estimated(
+    schema: Schema, classes: Classes, scores: IntArray, threshold: float
+) -> dict[str, Rate]:
     """What the cleared calibration implies for these cases; empty where there are none."""
     try:
-        at, _ = threshold_bins(history.schema, threshold)
-        scores = scores_of(history, days)
+        at, _ = threshold_bins(schema, threshold)
         found = cbpe(classes, scores, at)
         # The area has no threshold, and is of the bins of labels, like the cleared one.
-        area = cbpe(_merged(history.schema, classes), merged(history.schema, scores), 1).auc
+        area = cbpe(_merged(schema, classes), merged(schema, scores), 1).auc
     except MonitorError:
         return {}
     rates = {name: Rate.of(getattr(found, name)) for name in ("sensitivity", "specificity", "ppv")}
@@ -190,41 +199,6 @@ def classes_of(cohort: Cohort) -> Classes:
     """Scores of the validation cohort by class, first stage."""
     counts = cohort.score_counts[:, 0]
     return Classes(counts[0].astype(np.float64), counts[1].astype(np.float64))
-
-
-def scores_of(history: History, days: Days, sites: Sequence[str] = ()) -> IntArray:
-    """Cases per bin of the first score stage, (B,)."""
-    cases = history.cases
-    inside = days.holds(cases.start) & _at(history, sites)
-    return np.asarray(score_counts(history.schema, cases.rows[inside].sum(axis=0))[0, :-1])
-
-
-def _at(history: History, sites: Sequence[str]) -> BoolArray:
-    wanted = np.array([not sites or s.site in sites for s in history.strata], dtype=np.bool_)
-    return np.asarray(wanted[history.cases.stratum])
-
-
-def reads_of(
-    history: History,
-    days: Days,
-    *,
-    group: str = "",
-    source: str = AUDITED,
-    sites: Sequence[str] = (),
-) -> tuple[IntArray, IntArray]:
-    """Labelled and positive per merged score bin, (G,) each, of reads in the labelling weeks."""
-    labels, columns = history.labels, history.schema.label_columns
-    mine = [
-        i
-        for i in range(len(labels.site))
-        if labels.source[i] == source
-        and (not group or labels.reader_group[i] == group)
-        and (not sites or labels.site[i] in sites)
-    ]
-    inside = np.array(mine, dtype=np.int64)
-    inside = inside[days.holds(labels.week[inside])]
-    row = labels.rows[inside].sum(axis=0)
-    return row[columns["labelled"]], row[columns["positive"]]
 
 
 def merged(schema: Schema, counts: npt.NDArray[Any]) -> FloatArray:

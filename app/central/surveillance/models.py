@@ -87,6 +87,10 @@ class Evaluation(Base):
         deferred=True,
         comment="Compressed canonical JSON: signals, traces, assessability",
     )
+    outline: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True,
+        comment="What was missing, and where in the evidence the traces of a site lie; null: old",
+    )
     standing: Mapped[dict[str, Any]] = mapped_column(
         comment="Of the evidence, what the fleet's pages say: words by site and block"
     )

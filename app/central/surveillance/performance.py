@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.central.references.cohort import cohort_of
-from app.central.surveillance.arrivals import Arrived
 from app.central.surveillance.measured import (
+    Counts,
     Days,
     Measured,
     Rate,
@@ -17,11 +17,11 @@ from app.central.surveillance.measured import (
     may_estimate,
     measured,
 )
+from app.central.surveillance.pool import Pool
 from app.central.surveillance.service import SignalView
 from app.central.surveillance.subgroups import Subgroups, subgroups
 from app.contracts.manifest import Manifest, SubgroupRow
 from monitors.errors import MonitorError
-from monitors.observations import History
 from monitors.schema import Schema
 
 
@@ -47,45 +47,51 @@ class PerformanceView:
 
 
 def performance(
-    history: History,
-    windows: Sequence[Arrived],
+    pool: Pool,
     days: Days,
     *,
     manifest: Manifest,
     threshold: float | None,
-    sites: Iterable[str],
+    sites: Sequence[str],
     signals: Iterable[SignalView],
 ) -> PerformanceView:
-    """What `history` and its `windows` show over `days`, at each of `sites` and at all.
+    """What `pool` shows over `days`, at each of `sites` and at all.
 
     signals : those of the device version; an open one of another cause than prevalence forbids
     estimates.
     """
-    allowed = may_estimate(signals)
+    allowed, counts = may_estimate(signals), pool.counts(days)
     validation = manifest.validation
     return PerformanceView(
         threshold=threshold,
-        overall=None if threshold is None else measured(history, days, threshold),
-        sites={}
-        if threshold is None
-        else {site: measured(history, days, threshold, (site,)) for site in sites},
+        overall=None if threshold is None else measured(pool.schema, counts, threshold),
+        sites=_sites(pool, days, sites, threshold),
         may_estimate=allowed,
-        estimated=_estimated(history, days, manifest, threshold) if allowed else {},
-        subgroups=subgroups(history, windows, days),
-        cleared=_cleared(history.schema, manifest, threshold),
+        estimated=_estimated(pool.schema, counts, manifest, threshold) if allowed else {},
+        subgroups=subgroups(pool, days),
+        cleared=_cleared(pool.schema, manifest, threshold),
         cleared_cases=validation.cases,
         cleared_prevalence=validation.prevalence,
         cleared_subgroups=validation.subgroups,
     )
 
 
+def _sites(
+    pool: Pool, days: Days, sites: Sequence[str], threshold: float | None
+) -> dict[str, Measured]:
+    if threshold is None or not sites:
+        return {}
+    found = pool.counts_by_site(days, sites)
+    return {site: measured(pool.schema, counts, threshold) for site, counts in found.items()}
+
+
 def _estimated(
-    history: History, days: Days, manifest: Manifest, threshold: float | None
+    schema: Schema, counts: Counts, manifest: Manifest, threshold: float | None
 ) -> dict[str, Rate]:
     if threshold is None:
         return {}
-    classes = classes_of(cohort_of(manifest, history.schema))
-    return estimated(history, classes, days, threshold)
+    classes = classes_of(cohort_of(manifest, schema))
+    return estimated(schema, classes, counts.scores, threshold)
 
 
 def _cleared(schema: Schema, manifest: Manifest, threshold: float | None) -> dict[str, Rate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Row, delete, func, select, text, tuple_
+from sqlalchemy import ColumnElement, LargeBinary, Row, delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -86,6 +86,17 @@ def find_evaluation(session: Session, input_digest: str) -> Evaluation | None:
     return session.get(Evaluation, input_digest)
 
 
+def evidence_parts(
+    session: Session, input_digest: str, spans: Sequence[tuple[int, int]]
+) -> tuple[bytes, ...]:
+    """Bytes of an evaluation's evidence from `start` to before `end` of each span."""
+    if not spans:
+        return ()
+    parts = [func.substring(Evaluation.evidence, a + 1, b - a, type_=LargeBinary) for a, b in spans]
+    query = select(*parts).where(Evaluation.input_digest == input_digest)
+    return tuple(session.execute(query).one())
+
+
 def last_evaluation(
     session: Session, lock_digest: str, *, upto: date | None = None
 ) -> Evaluation | None:
@@ -123,13 +134,17 @@ def signals(
     lock_digest: str | None = None,
     site_id: str | None = None,
     before: Signal | None = None,
+    raised: tuple[date, date] | None = None,
     limit: int = 200,
 ) -> Sequence[Signal]:
-    """Signals, newest first, of one site, from the one after `before` on."""
+    """Signals, newest first, of one site, from the one after `before` on, `raised` on these days or
+    between them."""
     query = select(Signal).order_by(Signal.raised_on.desc(), Signal.id.desc()).limit(limit)
     query = query.where(*_which(states, site_id))
     if lock_digest is not None:
         query = query.where(Signal.lock_digest == lock_digest)
+    if raised is not None:
+        query = query.where(Signal.raised_on.between(*raised))
     if before is not None:
         query = query.where(tuple_(Signal.raised_on, Signal.id) < (before.raised_on, before.id))
     return session.scalars(query).all()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Any
 
 import zstandard
 
 from app.contracts.signals import Attribution, Effect, Signal
-from app.contracts.signing import canonical
+from app.contracts.signing import canonical, sha256
 from monitors.engine import Evaluation, SignalResult, Trace
 
 BLOCKS = ("acquisition", "score", "embedding", "labels")
@@ -79,19 +81,53 @@ def signal_document(identifier: str, result: SignalResult) -> Signal:
     )
 
 
-def evidence_bytes(evaluation: Evaluation) -> bytes:
+@dataclass(frozen=True, slots=True)
+class StoredEvidence:
+    """An evaluation for storage.
+
+    content : canonical JSON in frames of zstd, one for the traces of each site, so that those of
+    one are read without the others. digest : SHA-256 of the JSON. outline : of the JSON, what was
+    `missing` by signal; and `paths`, from where to where in the content the frames of a site lie.
+    """
+
+    content: bytes
+    digest: str
+    outline: dict[str, Any]
+
+
+def stored_evidence(evaluation: Evaluation) -> StoredEvidence:
     """Canonical JSON of an evaluation: the same result is the same bytes."""
-    return canonical(
+    missing = {r.id: list(r.missing) for r in evaluation.signals if r.missing}
+    head = canonical(
         {
             "signals": {
                 r.id: signal_document(r.id, r).model_dump(mode="json") for r in evaluation.signals
             },
-            "missing": {r.id: list(r.missing) for r in evaluation.signals if r.missing},
-            "traces": [_trace(t) for t in evaluation.traces],
+            "missing": missing,
             "assessability": dict(evaluation.assessability),
             "promised": evaluation.false_signals_promised_per_year,
         }
     )
+    # "traces" is the last of the names: its place in canonical JSON is the end.
+    parts = [("", head[:-1] + b',"traces":[')]
+    for i, (site, some) in enumerate(groupby(evaluation.traces, lambda trace: trace.site)):
+        joined = b",".join(canonical(_trace(trace)) for trace in some)
+        parts.append((site, (b"," if i else b"") + joined))
+    parts.append(("", b"]}"))
+    return _framed(parts, missing)
+
+
+def _framed(parts: Sequence[tuple[str, bytes]], missing: dict[str, list[str]]) -> StoredEvidence:
+    """Parts with their sites, the first and the last of which are no traces, as frames."""
+    frames = [zstandard.ZstdCompressor(level=6).compress(part) for _, part in parts]
+    paths: dict[str, list[list[int]]] = {}
+    end = 0
+    for i, ((site, _), frame) in enumerate(zip(parts, frames, strict=True)):
+        start, end = end, end + len(frame)
+        if 0 < i < len(parts) - 1:
+            paths.setdefault(site, []).append([start, end])
+    digest = sha256(b"".join(part for _, part in parts))
+    return StoredEvidence(b"".join(frames), digest, {"missing": missing, "paths": paths})
 
 
 def standing_of(evaluation: Evaluation) -> dict[str, Any]:
@@ -109,14 +145,20 @@ def standing_of(evaluation: Evaluation) -> dict[str, Any]:
     return {"blocks": blocks, "assessability": dict(evaluation.assessability)}
 
 
-def packed(evidence: bytes) -> bytes:
-    """For storage."""
-    return zstandard.ZstdCompressor(level=6).compress(evidence)
+def read_traces(frames: Sequence[bytes]) -> tuple[TraceView, ...]:
+    """The traces in some frames of stored evidence."""
+    parts = (_inflated(frame).strip(b",") for frame in frames)
+    return tuple(_trace_view(t) for t in json.loads(b"[" + b",".join(parts) + b"]"))
+
+
+def _inflated(stored: bytes) -> bytes:
+    """What is in all frames."""
+    return zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True).read()
 
 
 def read_evidence(stored: bytes) -> Evidence:
     """Stored evidence as views."""
-    data: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(stored))
+    data: dict[str, Any] = json.loads(_inflated(stored))
     return Evidence(
         signals={k: Signal.model_validate(v) for k, v in data["signals"].items()},
         missing={k: tuple(v) for k, v in data["missing"].items()},

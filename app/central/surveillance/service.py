@@ -33,10 +33,11 @@ from app.central.surveillance.models import (
 from app.central.surveillance.plans import InForce, Mode
 from app.central.surveillance.results import (
     Evidence,
-    evidence_bytes,
-    packed,
+    TraceView,
     read_evidence,
+    read_traces,
     standing_of,
+    stored_evidence,
 )
 from app.central.surveillance.scoped import part_of
 from app.contracts.signals import Attribution, PartOfSignal
@@ -136,7 +137,8 @@ class Seen:
 
 
 Announce = Callable[[Session, SignalView], None]
-"""Tells people about a signal that was just raised, in the same transaction."""
+"""Tells people about a signal that was just raised, or has reached another site, in the same
+transaction; whoever was told of it before is not told again."""
 
 
 def evaluate(
@@ -169,7 +171,7 @@ def keep(
 ) -> Evaluation:
     """Store what the engine found in `seen`, and raise or grow its signals."""
     result = _without_what_is_off(result, seen.plan)
-    evidence = evidence_bytes(result)
+    evidence = stored_evidence(result)
     evaluation = Evaluation(
         input_digest=seen.input_digest,
         lock_digest=seen.lock_digest,
@@ -177,8 +179,9 @@ def keep(
         plan_digest=seen.plan.digest,
         upto=seen.upto,
         windows=seen.windows,
-        evidence=packed(evidence),
-        result_digest=sha256(evidence),
+        evidence=evidence.content,
+        outline=evidence.outline,
+        result_digest=evidence.digest,
         standing=standing_of(result),
         promised=result.false_signals_promised_per_year,
         evaluated_at=now,
@@ -254,11 +257,14 @@ def _raise_or_grow(
         return  # what was decided stays as it was decided on
     known.evaluation = evaluation.input_digest
     grown = document.model_copy(update={"id": known.id})
+    reached = set(grown.sites) - set(known.document["sites"])
     if grown.model_dump(mode="json") != known.document:
         known.document = grown.model_dump(mode="json")
         known.updated_at = now
         known.severity = severity_of(grown)
     session.flush()
+    if reached:  # who was told of it before is not told again
+        announce(session, _view(fleet_repository.version_names(session), known, ()))
 
 
 def _raise(
@@ -402,12 +408,14 @@ def signals(
     site_id: str | None = None,
     scope: str | None = None,
     before: str | None = None,
+    raised: tuple[date, date] | None = None,
     limit: int = 200,
 ) -> tuple[SignalView, ...]:
     """Signals, newest first, of one site or of all; where a person is bound to site `scope`, only
     its own, and of each what that site may be shown.
 
-    `before` names the last signal of the page before.
+    `before` names the last signal of the page before; `raised` the first and the last day of the
+    evidence that raised them.
     """
     last = repository.find_signal(session, before) if before else None
     if before and last is None:
@@ -418,6 +426,7 @@ def signals(
         lock_digest=lock_digest,
         site_id=scope or site_id,
         before=last,
+        raised=raised,
         limit=limit,
     )
     decided: dict[str, list[Decision]] = {s.id: [] for s in found}
@@ -467,6 +476,12 @@ def last_evaluation(
     return evaluation_view(found) if found else None
 
 
+def newest_evaluation(session: Session, lock_digest: str) -> Evaluation | None:
+    """The same without its evidence, which is read where it is asked for: that of a large fleet is
+    megabytes."""
+    return repository.last_evaluation(session, lock_digest)
+
+
 def last_evaluated_at(session: Session, lock_digest: str) -> datetime | None:
     """When a device version was evaluated last."""
     found = repository.last_evaluation(session, lock_digest)
@@ -505,6 +520,29 @@ def evaluation_view(found: Evaluation) -> EvaluationView:
 @lru_cache(maxsize=2)  # that of a large fleet takes seconds to unpack
 def _unpacked(_: str, evidence: bytes) -> Evidence:
     return read_evidence(evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an evaluation found about some sites: the paths of their streams and of the fleet's own,
+    and what a signal lacked."""
+
+    missing: tuple[str, ...]
+    traces: tuple[TraceView, ...]
+
+
+def findings(
+    session: Session, found: Evaluation, *, source: str, sites: Collection[str]
+) -> Findings:
+    """Of the signal that the engine calls `source`; the evidence of other sites is not read."""
+    if found.outline is None:
+        whole = _unpacked(found.result_digest, found.evidence)
+        here = tuple(t for t in whole.traces if t.site in (*sites, ""))
+        return Findings(whole.missing.get(source, ()), here)
+    paths = found.outline["paths"]
+    spans = sorted(tuple(span) for site in {*sites, ""} for span in paths.get(site, ()))
+    frames = repository.evidence_parts(session, found.input_digest, spans)
+    return Findings(tuple(found.outline["missing"].get(source, ())), read_traces(frames))
 
 
 def _view(

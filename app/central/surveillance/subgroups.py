@@ -6,20 +6,17 @@ not leave it. Scanner models are no margin of patients: they are counted from ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from app.central.surveillance.arrivals import Arrived
 from app.central.surveillance.measured import Days, Rate
-from monitors.observations import History
+from app.central.surveillance.pool import Pool
 from monitors.proportions import wilson
-from monitors.schema import IntArray, Schema
-from monitors.summaries import tallies
+from monitors.schema import TALLIES, IntArray, Schema
 
 LEAST_IN_GROUP = 30  # below it a rate says more about chance than about the group
 SCANNER_MODEL = "scanner_model"
+ANALYSED, FLAGGED = TALLIES.index("analysed"), TALLIES.index("flagged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +70,18 @@ class _Counts:
     positive: int
 
 
-def subgroups(history: History, windows: Sequence[Arrived], days: Days) -> Subgroups:
+def subgroups(pool: Pool, days: Days) -> Subgroups:
     """Levels over the months that touch `days`, scanner models over `days` themselves."""
-    margins = history.schema.margins
-    sent = _sent(history.schema, windows, days)
-    models = _models(history, days)
+    margins = pool.schema.margins
+    sent = {name: _counts(pool.schema, row) for name, row in pool.margins(days).items()}
+    models = {name: _tallied(row) for name, row in pool.models(days).items()}
     found = [
         *((m.name, level, sent.get((m.name, level))) for m in margins for level in m.levels),
         *((SCANNER_MODEL, name, models[name]) for name in sorted(models)),
     ]
-    sites = {s.site for s in history.strata}
     return Subgroups(
         levels=tuple(_level(*one, len(found)) for one in found),
-        coverage=tuple(_coverage(m.name, windows, sites, sent) for m in margins),
+        coverage=tuple(_coverage(pool, m.name, sent) for m in margins),
     )
 
 
@@ -107,60 +103,20 @@ def _level(margin: str, name: str, counts: _Counts | None, rows: int) -> Level:
     )
 
 
-def _sent(schema: Schema, windows: Sequence[Arrived], days: Days) -> dict[tuple[str, str], _Counts]:
-    sums: dict[tuple[str, str], IntArray] = {}
-    for margin, level, row in _rows(windows, days):
-        sums[margin, level] = sums.get((margin, level), np.zeros_like(row)) + row
-    return {key: _counts(schema, row) for key, row in sums.items()}
-
-
 def _counts(schema: Schema, row: IntArray) -> _Counts:
     sums = {name: int(row[part].sum()) for name, part in schema.margin_columns.items()}
     return _Counts(sums["analysed"], sums["flagged"], sums["labelled"], sums["positive"])
 
 
-def _rows(windows: Sequence[Arrived], days: Days) -> Iterator[tuple[str, str, IntArray]]:
-    """Margin, level and row of every window of sub-groups that touches `days`."""
-    for one in windows:
-        table = one.window.tables.get("subgroups")
-        header = one.window.header
-        start, end = (d.date().toordinal() for d in (header.start, header.end))
-        if table is None or end <= days.start or start >= days.end:
-            continue
-        for (margin, level), row in zip(table.keys, table.values, strict=True):
-            yield margin, level, row
+def _tallied(row: IntArray) -> _Counts:
+    """A scanner model: reads are not told apart by it. What noise leaves below 0 is about 0."""
+    return _Counts(int(row[ANALYSED]), max(int(row[FLAGGED]), 0), None, 0)
 
 
-def _coverage(
-    margin: str,
-    windows: Sequence[Arrived],
-    sites: set[str],
-    sent: dict[tuple[str, str], _Counts],
-) -> Coverage:
-    senders = {
-        w.site
-        for w in windows
-        if (t := w.window.tables.get("subgroups")) and any(key[0] == margin for key in t.keys)
-    }
+def _coverage(pool: Pool, margin: str, sent: Mapping[tuple[str, str], _Counts]) -> Coverage:
     return Coverage(
         margin=margin,
-        silent=len(sites - senders),
-        sites=len(sites),
+        silent=len(set(pool.sites) - pool.senders(margin)),
+        sites=len(pool.sites),
         cases=sum(counts.cases for (name, _), counts in sent.items() if name == margin),
     )
-
-
-def _models(history: History, days: Days) -> dict[str, _Counts]:
-    """Analysed and flagged cases by manufacturer and model."""
-    cases = history.cases
-    inside = days.holds(cases.start)
-    names = [f"{s.manufacturer} {s.model}".strip() or "unnamed" for s in history.strata]
-    found = {}
-    for name in set(names):
-        mine = np.array([one == name for one in names], dtype=np.bool_)[cases.stratum] & inside
-        if mine.any():
-            tally = tallies(history.schema, cases.rows[mine])
-            found[name] = _Counts(
-                int(tally["analysed"].sum()), int(tally["flagged"].sum()), None, 0
-            )
-    return found

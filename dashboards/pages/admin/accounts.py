@@ -89,7 +89,7 @@ def _row(account: Account, now: datetime) -> tuple[str, ...]:
 
 
 def _sites(session: Session) -> tuple[Choice, ...]:
-    return tuple(Choice(s.id, f"{s.id}, {s.name}") for s in fleet.sites(session))
+    return tuple(Choice(i, f"{i}, {name}") for i, name in fleet.site_names(session).items())
 
 
 @router.post(ACCOUNTS)

@@ -16,6 +16,8 @@ ENROLMENT = "/admin/enrolment"
 ACCOUNTS = "/admin/accounts"
 OWN = "/account"
 RECIPIENTS = "/admin/recipients"
+EXAMPLE = "/admin/example"
+SERVICE = "/admin/service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +65,11 @@ def area(person: Person, here: str) -> tuple[Link, ...]:
     """The pages of the area that this person may open; none where there is but one."""
     if not may(person, Permission.ADMINISTER):
         return ()
-    words = (("Enrolment", ENROLMENT), ("Accounts", ACCOUNTS), ("Recipients", RECIPIENTS))
+    words = (
+        ("Enrolment", ENROLMENT),
+        ("Accounts", ACCOUNTS),
+        ("Recipients", RECIPIENTS),
+        ("Service", SERVICE),
+        ("Example", EXAMPLE),
+    )
     return tuple(Link(text, href, href == here) for text, href in words)

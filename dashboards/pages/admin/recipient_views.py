@@ -113,7 +113,7 @@ def _form(session: Session, values: dict[str, str]) -> RoutingForm:
     start |= {f"weekday-{i}": "yes" for i in range(5)} if values.get("hours") != "duty" else {}
     return RoutingForm(
         severities=tuple(Choice(s.value, text) for s, text in words.SEVERITIES.items()),
-        sites=tuple(Choice(s.id, f"{s.id}, {s.name}") for s in fleet.sites(session)),
+        sites=tuple(Choice(i, f"{i}, {name}") for i, name in fleet.site_names(session).items()),
         devices=tuple(Choice(d, d) for d in sorted(devices - {""})),
         weekdays=WEEKDAYS,
         values=start | values,

@@ -193,3 +193,29 @@ class RecipientPage:
     area: tuple[Link, ...]
     form: RoutingForm
     typed: Typed = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePage:
+    """Example data: what it is, how far it is, and what may be done about it."""
+
+    title: str
+    sentences: tuple[str, ...]
+    area: tuple[Link, ...]
+    standing: str
+    is_underway: bool  # the page asks again by itself
+    may_load: bool
+    may_remove: bool
+    opens: str = ""  # where the example is looked at
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePage:
+    """How the service itself stands."""
+
+    title: str
+    sentences: tuple[str, ...]
+    area: tuple[Link, ...]
+    facts: tuple[Fact, ...]
+    grids: tuple[Grid, ...]

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from app import clock
 from app.central.fleet.models import EdgeAction
 from app.central.intake.models import QuarantinedContent, StoredWindow
+from app.contracts import noise
 from app.contracts.signing import SigningKey
 from app.contracts.window import BATCH_WINDOWS, WINDOW_LIMIT, Table, join_batch
 from monitors.summaries import summarise
@@ -380,6 +381,57 @@ def test_a_poisoned_row_goes_to_quarantine(
     assert outcome(edge, answer) == ("quarantined", reason)
     assert stored(world) == []
     assert_balance(world, edge)
+
+
+def noisy(world: World, edge: FakeEdge, changes: dict[str, int], **scales: int) -> dict[str, Table]:
+    """The tables of a window with noise; the first number of each part in `changes` is set."""
+    columns, schema = world.schema.columns, world.schema
+    made = noise.mechanism(schema, 8.0).scales.copy()
+    for part, scale in scales.items():
+        made[columns[part].start] = scale
+    row = noise.noised(schema, rows(world)[0], made, lambda scale: -scale)
+    for part, value in changes.items():
+        row[columns[part].start + (part == "tallies")] = value
+    table = edge.strata_of(date(2026, 3, 8), row[None])
+    return {"strata": table, "noise": Table((("strata",),), made[None])}
+
+
+def test_negative_counts_are_taken_of_a_window_that_declares_noise(world: World) -> None:
+    edge = world.an_edge()
+    tables = noisy(world, edge, {"score_counts": -7, "tallies": -5})
+    undeclared = {"strata": tables["strata"]}
+
+    told = edge.send(edge.window(tables=tables))
+    not_told = edge.send(edge.window(tables=undeclared))
+
+    assert outcome(edge, told) == ("stored", "")
+    assert outcome(edge, not_told) == ("quarantined", "negative_count")
+    assert_balance(world, edge)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scales", "reason"),
+    [
+        ({"joint_n": -1}, {}, "negative_count"),
+        ({"joint_n": 999}, {}, "bins_sum"),
+        ({"tallies": -999}, {}, "bins_sum"),
+        ({"tallies": 999}, {}, "bins_sum"),
+        ({"score_counts": 999}, {}, "bins_sum"),
+        ({"joint_sum": 1 << 40}, {}, "bins_sum"),
+        ({}, {"tallies": 5}, "shape"),  # the number of analysed cases
+        ({}, {"joint_n": 1}, "shape"),
+        ({}, {"joint_sum": (1 << 40) + 1}, "shape"),
+        ({}, {"joint_sum": -1}, "shape"),
+    ],
+)
+def test_noise_excuses_no_more_than_noise_can_do(
+    world: World, changes: dict[str, int], scales: dict[str, int], reason: str
+) -> None:
+    edge = world.an_edge()
+
+    answer = edge.send(edge.window(tables=noisy(world, edge, changes, **scales)))
+
+    assert outcome(edge, answer) == ("quarantined", reason)
 
 
 def test_a_row_of_few_cases_goes_to_quarantine(world: World) -> None:

@@ -19,6 +19,7 @@ from app.central.worker import Worker
 from app.contracts.holdout import HOLDOUT_TYPE, HoldoutRate, HoldoutRecord, HoldoutRow
 from app.contracts.manifest import Proportion
 from app.contracts.signing import SigningKey, seal
+from app.edge.noise import noise_tables
 from dashboards.web import install
 from tests.central.recalibration.test_recalibration_loop import Loop, _day
 from tests.central.recalibration.test_recalibration_loop import loop as loop
@@ -33,7 +34,7 @@ def tell(loop: Loop) -> None:
         add_recipient(session, "quality@example.org", Severity.NOTICE, by="x", now=clock.now())
 
 
-def live(loop: Loop, days: int, point: str, threshold: float) -> None:
+def live(loop: Loop, days: int, point: str, threshold: float, epsilon: float | None = None) -> None:
     """That many days at a threshold, each told by its edge and worked on by the worker."""
     worker = Worker(loop.world.settings, loop.world.sessions, RENDERERS)
     rng, first = np.random.default_rng(3), clock.now().date() + timedelta(days=1)
@@ -42,7 +43,10 @@ def live(loop: Loop, days: int, point: str, threshold: float) -> None:
         day = first + timedelta(days=i)
         loop.clock.set(datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=1))
         cases = _day(rng, 200, 0.25, threshold)
-        window = loop.edge.window(day, cases=cases, operating_point=point)
+        tables = {"strata": loop.edge.strata(day, cases)}
+        if epsilon is not None:
+            tables = noise_tables(loop.world.schema, tables["strata"], epsilon)
+        window = loop.edge.window(day, tables=tables, operating_point=point)
         assert loop.edge.send(window).status_code == 200
         loop.clock.advance(hours=4)
         worker.round()
@@ -95,6 +99,22 @@ def test_a_failed_comparison_offers_the_roll_back_on_the_page(loop: Loop, submit
 
     assert "NOT AS EXPECTED" in page
     assert "Sign roll-back" in page
+
+
+def test_flags_with_noise_are_not_compared(loop: Loop, submitted: Any) -> None:
+    tell(loop)
+    install(loop.world.app)
+    loop.decide(submitted)
+    release = loop.release(submitted).json()
+
+    live(loop, 6, release["id"], 0.25, epsilon=8.0)
+    log_in(loop)
+    found = loop.author.get(f"/api/v1/point-releases/{release['id']}/comparison").json()
+    page = loop.approver.get(f"/recalibrations/{submitted['id']}").text
+
+    assert (found["state"], found["alerts"]) == ("not assessable under noise", None)
+    assert "not assessable under noise" in page.lower()
+    assert subjects(loop) == []
 
 
 def test_cases_after_a_roll_back_are_not_counted(loop: Loop, submitted: Any) -> None:
