@@ -33,11 +33,18 @@ LEAST_IN_BIN = 20
 
 
 def performance_forest(
-    name: str, rows: Sequence[tuple[str, int, Rate | None, str]], overall: Rate
+    name: str,
+    rows: Sequence[tuple[str, int, Rate | None, str]],
+    overall: Rate,
+    score: float | None = None,
 ) -> Forest:
-    """Measured and estimated values by month, against the cleared one."""
+    """Measured and estimated values by month, against that of the validation cohort.
+
+    score : from which cases were flagged, where that is not always the same.
+    """
+    flagged = "" if score is None else f", flagged from {score:g}"
     return Forest(
-        title=f"{wording.sentence_case(name)}, measured and estimated",
+        title=f"{wording.sentence_case(name)}, measured and estimated{flagged}",
         caption=(
             f"Line: validation cohort, {float(overall.value):.2f} ({float(overall.low):.2f}–"
             f"{float(overall.high):.2f}). Measured rows rest on reads; estimated rows on scores "

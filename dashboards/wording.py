@@ -18,6 +18,7 @@ from dashboards.charts.spec import State
 if TYPE_CHECKING:
     from app.central.reports.service import Rebuilt
     from app.central.surveillance.measured import Measured
+    from app.central.surveillance.performance import AtPoint
     from app.central.surveillance.subgroups import Level
     from dashboards.measured import PrevalenceRow, Readers
 
@@ -153,6 +154,14 @@ SUBGROUPS_UNMEASURED = (
 )
 NOT_TOLD_APART = "not told apart"
 NO_THRESHOLD = "Not assessable: the operating point of this device version has no threshold."
+NOT_POOLED = (
+    "More than one operating point was in force in this period. Figures at different scores are "
+    "not pooled: each is shown apart, over the days and sites at which it flagged."
+)
+CLASSES_NOT_TOLD_APART = (
+    "Not assessable: this operating point flags classes of scanners from different scores, which "
+    "counts by site do not tell apart."
+)
 SUPPRESSED = "not sent, or fewer than 11"
 NO_READS = "no reads"
 NO_COMPARISON = "not assessable: too few reads of both kinds"
@@ -790,6 +799,29 @@ def measured_sentence(found: Measured, days: str) -> str:
             f"read, so that {found.reads} reads give bounds and no estimate."
         )
     return f"Performance was not measured, {days}: {unmeasured(found)}."
+
+
+def flagged_from(at: AtPoint) -> str:
+    """From which score cases were flagged."""
+    if at.threshold is None:
+        return "flagged from a score of the class of scanners"
+    return f"flagged from {at.threshold:g}" + ("" if at.uses else ", as cleared")
+
+
+def in_force(at: AtPoint, cleared: str = "the cleared operating point") -> str:
+    """An operating point, from which score it flags, and where and when it was in force."""
+    if not at.uses:
+        return f"{cleared}, {flagged_from(at)}"
+    names = listed(dict.fromkeys(use.point for use in at.uses))
+    places = listed(f"{use.site} {use.days.words}" for use in at.uses)
+    return f"{names}, {flagged_from(at)}: {places}"
+
+
+def at_point(at: AtPoint) -> str:
+    """Of which operating point the sentences that follow speak."""
+    if at.overall is None and at.uses:
+        return f"At {in_force(at)}. {CLASSES_NOT_TOLD_APART}"
+    return f"At {in_force(at)}."
 
 
 def unmeasured(found: Measured) -> str:

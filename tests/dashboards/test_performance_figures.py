@@ -69,7 +69,7 @@ def section(report: DriftReport) -> Section:
 
 
 def test_figures_stand_beside_the_cleared_ones_and_estimates_are_kept_apart() -> None:
-    grid = performance.compared_grid(VIEW)
+    [grid] = performance.compared_grids(VIEW)
 
     assert grid.caption == (
         "Measured on 140 audited reads, beside the validation cohort of 1\u202f200 cases"
@@ -85,7 +85,7 @@ def test_figures_stand_beside_the_cleared_ones_and_estimates_are_kept_apart() ->
 
 
 def test_a_site_without_figures_says_what_it_lacks() -> None:
-    grid = performance.sites_grid(VIEW, {"H01": "Hospital <b>"})
+    [grid] = performance.sites_grids(VIEW, {"H01": "Hospital <b>"})
 
     measured, few, bounded = grid.rows
     assert measured[:4] == ("Hospital <b>", "400", "140", "80.0 (70.0\u00a0to\u00a090.0)")
@@ -109,7 +109,7 @@ def test_without_a_threshold_nothing_is_measured_and_it_is_said_why() -> None:
 
     assert performance.sentences(view, "") == (wording.NO_THRESHOLD,)
     assert performance.site_forests(view, {}) == ()
-    for grid in (performance.compared_grid(view), performance.sites_grid(view, {})):
+    for grid in (*performance.compared_grids(view), *performance.sites_grids(view, {})):
         assert grid.rows == () and grid.empty == wording.NO_THRESHOLD
 
 

@@ -17,7 +17,7 @@ from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Grid
 from dashboards.performance import between
 from monitors.errors import MonitorError
-from monitors.prevalence import Classes, consequences
+from monitors.prevalence import Classes, Estimate, consequences
 
 ALL_SITES = "all sites"
 NEGLIGIBLE = 0.01  # lack of fit per case below which a changed mixture explains the scores
@@ -42,7 +42,7 @@ def prevalence(subject: Subject) -> Content:
             wording.PREVALENCE_ASSUMES,
         ),
         charts=(measured.prevalence_forest(rows, cohort.prevalence, subject.days),),
-        grids=(_prevalence_grid(rows), _consequence_grid(subject, classes, rows[0])),
+        grids=(_prevalence_grid(rows), *_consequence_grids(subject, classes, rows[0])),
         paged=subject.paged,
     )
 
@@ -73,15 +73,28 @@ def _explains(row: PrevalenceRow) -> str:
     return "explains them" if float(row.fit.residual_high) < NEGLIGIBLE else "may explain them"
 
 
-def _consequence_grid(subject: Subject, classes: Classes, row: PrevalenceRow) -> Grid:
+def _consequence_grids(subject: Subject, classes: Classes, row: PrevalenceRow) -> tuple[Grid, ...]:
+    """For each score from which cases are flagged at the end of the period."""
     caption = "What that means at the present operating point, with cleared sensitivity"
-    threshold = subject.version.threshold
-    if row.estimate is None or threshold is None:
-        return Grid(caption, (), (), empty=filters.MISSING)
+    present = subject.present_scores
+    if row.estimate is None or not present:
+        return (Grid(caption, (), (), empty=filters.MISSING),)
+    if present == (subject.version.threshold,):
+        return (_consequence_grid(subject, classes, row.estimate, caption, present[0]),)
+    caption = "What that means where cases are flagged from {:g}, with the sensitivity there"
+    return tuple(
+        _consequence_grid(subject, classes, row.estimate, caption.format(score), score)
+        for score in present
+    )
+
+
+def _consequence_grid(
+    subject: Subject, classes: Classes, found_now: Estimate, caption: str, threshold: float
+) -> Grid:
     try:
         found_cleared = figures.cleared(subject.pool.schema, classes, threshold)
         sens, spec = (found_cleared[name].value for name in shown.DRAWN)
-        values = np.array([classes.prevalence, row.estimate.low, row.estimate.high])
+        values = np.array([classes.prevalence, found_now.low, found_now.high])
         found = consequences(values, sens, spec)
     except MonitorError as error:
         return Grid(caption, (), (), empty=str(error))
