@@ -18,6 +18,7 @@ from dashboards.charts.spec import State
 if TYPE_CHECKING:
     from app.central.reports.service import Rebuilt
     from app.central.surveillance.measured import Measured
+    from app.central.surveillance.operating import Use
     from app.central.surveillance.performance import AtPoint
     from app.central.surveillance.subgroups import Level
     from dashboards.measured import PrevalenceRow, Readers
@@ -158,6 +159,7 @@ NOT_POOLED = (
     "More than one operating point was in force in this period. Figures at different scores are "
     "not pooled: each is shown apart, over the days and sites at which it flagged."
 )
+SITES_AT_POINTS = 4  # named in a sentence
 CLASSES_NOT_TOLD_APART = (
     "Not assessable: this operating point flags classes of scanners from different scores, which "
     "counts by site do not tell apart."
@@ -266,7 +268,7 @@ EVALUATE_NOW = (
     "Everything that had arrived by the newest 06:00 UTC, under the plan and the reference in "
     "force. The daily evaluation does the same by itself; asking adds no look and no false signal."
 )
-NOT_EVALUATED = "Not evaluated yet: an approved reference period is needed."
+NO_EVALUATION = "Not evaluated yet: an approved reference period is needed."
 RUN_STATES = {
     "due": "An evaluation asked for or due at {} waits for a worker.",
     "running": "An evaluation asked for or due at {} is running.",
@@ -815,6 +817,26 @@ def in_force(at: AtPoint, cleared: str = "the cleared operating point") -> str:
     names = listed(dict.fromkeys(use.point for use in at.uses))
     places = listed(f"{use.site} {use.days.words}" for use in at.uses)
     return f"{names}, {flagged_from(at)}: {places}"
+
+
+def other_points(uses: Sequence[Use]) -> tuple[str, ...]:
+    """Which sites flag from another score than the cleared one, and since when."""
+    if not uses:
+        return ()
+    verb = "flags" if len(uses) == 1 else "flag"
+    each = (
+        f"{use.site}, {_score_of(use)} since {date.fromordinal(use.days.start)}" for use in uses
+    )
+    return (
+        f"{count(len(uses), 'site')} {verb} from another score than the cleared one "
+        f"({'; '.join(list(each)[:SITES_AT_POINTS])}"
+        f"{'; …' if len(uses) > SITES_AT_POINTS else ''}): flagged rates from before are of "
+        "another operating point.",
+    )
+
+
+def _score_of(use: Use) -> str:
+    return "by class of scanners" if use.threshold is None else f"from {use.threshold:g}"
 
 
 def at_point(at: AtPoint) -> str:

@@ -171,12 +171,15 @@ def test_pages_and_the_report_measure_at_what_was_in_force(loop: Loop, submitted
     page = loop.author.get(address.format("performance"))
     now = loop.author.get(address.format("prevalence"))
     elsewhere = bound.get(address.format("performance"))
+    of_fleet = [loop.author.get(path).text for path in ("/", f"/devices/{digest}")]
 
     where = f"{new}, flagged from 0.125: H01 {first} to {last}"
     assert (page.status_code, now.status_code) == (200, 200)
     assert wording.NOT_POOLED in page.text and where in page.text
     assert "where cases are flagged from 0.125" in now.text
     assert new not in elsewhere.text  # of another site
+    assert all(f"H01, from 0.125 since {first}" in text for text in of_fleet)
+    assert "from 0.125" not in bound.get("/").text
     with loop.world.sessions() as session:
         report = assemble(
             session, digest, ALL_FIRST, last + timedelta(1), number="-", by="x", now=clock.now()
