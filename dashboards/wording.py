@@ -296,6 +296,14 @@ ACTIONS = {
     "leave_open": "inconclusive: the evidence does not decide",
     "reopen": "reopen the assessment",
 }
+NOTES = {
+    "answer": "Answer of a site",
+    "file": "Number of the manufacturer's CAPA or complaint file",
+}
+NOTE_HINT = (
+    "Nothing of a patient. What is signed here is kept as it is; something later is another record."
+)
+CHOOSE_NOTE = "What it is: choose one."
 VERDICTS = {
     "start_assessment": "assessment started",
     "confirm": "confirmed",
