@@ -19,7 +19,7 @@ from monitors.observations import Cohort, Event, History, Stratum
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.summaries import Cases, joint_vector, score_bin
 
-EPOCH = 739_252  # 2025-01-06, a Monday
+EPOCH = 739_252  # 2025-01-01
 NUMERIC = ("noise", "sharpness", "contrast", "exposure_index", "field_area", "tube_voltage")
 UNITS = ("1", "mm-1", "1", "1", "cm2", "kV")
 EMBEDDING = 6

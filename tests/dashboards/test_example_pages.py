@@ -19,7 +19,7 @@ from app.central.openapi.doors import doors
 from app.central.worker import Worker
 from app.lab.example import example
 from dashboards.example import pages_of
-from dashboards.pages import topics
+from dashboards.pages.topics.pages import PAGES
 from dashboards.render import renderers
 from dashboards.web import install
 from tests.conftest import Clock
@@ -67,7 +67,7 @@ def pages(browser: TestClient) -> dict[str, str]:
     paths = ("", "signals", "signals?show=all", "signals/S-0001", "sites", "sites/EX2")
     more = ("sites/EX2/scanners", "devices", "balance", "reports", "recalibrations")
     every = [f"/example/{p}" for p in (*paths, *more)]
-    every += [device, *(f"{device}/{topic}" for topic in topics.PAGES)]
+    every += [device, *(f"{device}/{topic}" for topic in PAGES)]
     answers = {path: browser.get(path) for path in every}
     assert {p: a.status_code for p, a in answers.items() if a.status_code != 200} == {}
     return {path: answer.text for path, answer in answers.items()}
