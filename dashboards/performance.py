@@ -9,6 +9,7 @@ from app.central.surveillance.performance import AtPoint, PerformanceView
 from app.central.surveillance.subgroups import Level
 from app.contracts.manifest import Proportion, SubgroupRow
 from dashboards import filters, wording
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart
 from dashboards.measured import flagged_forest, performance_forest
 from dashboards.pages.views import Fact, Grid
@@ -21,14 +22,14 @@ DRAWN = ("sensitivity", "specificity")
 def sentences(view: PerformanceView, days: str) -> tuple[str, ...]:
     """What was measured over `days`, or why not and what would change it."""
     if is_unmeasured(view):
-        return (wording.NO_THRESHOLD,)
-    several = (wording.NOT_POOLED,) if view.further else ()
-    estimate = wording.ESTIMATED if view.may_estimate else wording.NOT_ESTIMATED
+        return (phrases.NO_THRESHOLD,)
+    several = (phrases.NOT_POOLED,) if view.further else ()
+    estimate = phrases.ESTIMATED if view.may_estimate else phrases.NOT_ESTIMATED
     is_weighted = any(at.overall is not None and at.overall.rates for at in view.points)
     return (
         *several,
         *(s for at in view.points for s in _measured(at, days, is_alone=not view.further)),
-        *((wording.READS_WEIGHTED,) if is_weighted else ()),
+        *((phrases.READS_WEIGHTED,) if is_weighted else ()),
         estimate,
     )
 
@@ -39,18 +40,22 @@ def is_unmeasured(view: PerformanceView) -> bool:
 
 
 def _measured(at: AtPoint, days: str, *, is_alone: bool) -> tuple[str, ...]:
-    where = () if is_alone and not at.uses else (wording.at_point(at),)
+    where = () if is_alone and not at.uses else (phrases.at_point(at),)
     if at.overall is None:
         return where
     found = at.overall
-    return (*where, wording.measured_sentence(found, days), *wording.would_change(found))
+    return (
+        *where,
+        phrases.measured_sentence(found, days),
+        *phrases.would_change(found),
+    )
 
 
 def _from(at: AtPoint, caption: str, view: PerformanceView) -> str:
     """A caption that names its operating point where there is more than the cleared one."""
     if not view.further and not at.uses:
         return caption
-    return f"{caption}; {wording.flagged_from(at)}"
+    return f"{caption}; {phrases.flagged_from(at)}"
 
 
 def compared_grids(view: PerformanceView) -> tuple[Grid, ...]:
@@ -62,7 +67,7 @@ def compared_grids(view: PerformanceView) -> tuple[Grid, ...]:
 def _compared(at: AtPoint, view: PerformanceView) -> Grid:
     found = at.overall
     if found is None:
-        why = wording.CLASSES_NOT_TOLD_APART if at.uses else wording.NO_THRESHOLD
+        why = phrases.CLASSES_NOT_TOLD_APART if at.uses else phrases.NO_THRESHOLD
         return Grid("Measured, beside the validation cohort", (), (), empty=why)
     estimates = ("Estimated from scores (95 %)",) if at.estimated else ()
     rows = [
@@ -72,7 +77,7 @@ def _compared(at: AtPoint, view: PerformanceView) -> Grid:
             _rate(key, found.rates, _bounds(key, found)),
             *((_rate(key, at.estimated),) if estimates else ()),
         )
-        for key, name in wording.MEASURES.items()
+        for key, name in phrases.MEASURES.items()
     ]
     reads = wording.count(found.reads, "audited read")
     how = f"Measured on {reads}" if found.rates else wording.sentence_case(f"{reads}, not measured")
@@ -98,8 +103,8 @@ def _sites(at: AtPoint, view: PerformanceView, names: Mapping[str, str]) -> Grid
             names.get(site, site),
             filters.whole(sum(found.cases)),
             filters.whole(found.reads),
-            *(_compact(key, found) for key in wording.MEASURES),
-            *((wording.unmeasured(found) or "–",) if refused else ()),
+            *(_compact(key, found) for key in phrases.MEASURES),
+            *((phrases.unmeasured(found) or "–",) if refused else ()),
         )
         for site, found in at.sites.items()
     ]
@@ -107,12 +112,12 @@ def _sites(at: AtPoint, view: PerformanceView, names: Mapping[str, str]) -> Grid
     return Grid(
         _from(at, caption, view),
         (
-            *("Site", "Cases", "Reads", *wording.MEASURES_SHORT.values()),
+            *("Site", "Cases", "Reads", *phrases.MEASURES_SHORT.values()),
             *(("Why not",) if refused else ()),
         ),
         tuple(rows),
         numeric=frozenset(range(1, 8)),
-        empty="No site runs this version." if at.overall else wording.NO_THRESHOLD,
+        empty="No site runs this version." if at.overall else phrases.NO_THRESHOLD,
     )
 
 
@@ -162,7 +167,7 @@ def point_facts(view: PerformanceView, name: str) -> tuple[Fact, ...]:
     return tuple(
         Fact(
             "Operating point",
-            wording.in_force(at, name)
+            phrases.in_force(at, name)
             if at.uses or view.further
             else f"{name}, from {at.threshold:g}",
         )
@@ -171,15 +176,15 @@ def point_facts(view: PerformanceView, name: str) -> tuple[Fact, ...]:
 
 
 def _row(name: str, found: Measured, key: str) -> tuple[str, int, Rate | None, str]:
-    return name, found.reads, found.rates.get(key), wording.unmeasured(found)
+    return name, found.reads, found.rates.get(key), phrases.unmeasured(found)
 
 
 def subgroup_sentences(view: PerformanceView) -> tuple[str, ...]:
     """How sub-groups leave sites, what of the fleet they cover, and what they cannot tell."""
     covered = (
-        wording.coverage(c.margin, c.silent, c.sites, c.cases) for c in view.subgroups.coverage
+        phrases.coverage(c.margin, c.silent, c.sites, c.cases) for c in view.subgroups.coverage
     )
-    return (wording.SUBGROUPS, *covered, wording.SUBGROUPS_UNMEASURED)
+    return (phrases.SUBGROUPS, *covered, phrases.SUBGROUPS_UNMEASURED)
 
 
 def subgroup_forests(view: PerformanceView) -> tuple[Chart, ...]:
@@ -205,22 +210,30 @@ def _level_row(level: Level) -> tuple[str, ...]:
     name = sentence_case(wording.characteristic(level.margin))
     words = wording.level(level.margin, level.name)
     if level.cases is None:
-        return (name, words, wording.SUPPRESSED, "–", wording.needs_level(level), "–", "–")
+        return (
+            name,
+            words,
+            phrases.SUPPRESSED,
+            "–",
+            phrases.needs_level(level),
+            "–",
+            "–",
+        )
     rate = level.flagged_rate
     return (
         name,
         words,
         filters.whole(level.cases),
         filters.whole(level.flagged),
-        _share(rate) if rate else wording.needs_level(level),
+        _share(rate) if rate else phrases.needs_level(level),
         *_reads(level),
     )
 
 
 def _reads(level: Level) -> tuple[str, str]:
     if level.reads is None:
-        return wording.NOT_TOLD_APART, "–"
-    share = filters.rate(level.positive / level.reads) if level.reads else wording.NO_READS
+        return phrases.NOT_TOLD_APART, "–"
+    share = filters.rate(level.positive / level.reads) if level.reads else phrases.NO_READS
     return filters.whole(level.reads), share
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.central.fleet import service as fleet
 from app.central.recalibration.in_force import in_force
 from app.central.surveillance.measured import Days
-from dashboards import wording
+from dashboards import wording_performance as phrases
 
 
 def points_in_use(
@@ -19,4 +19,4 @@ def points_in_use(
     manifest = fleet.manifest_of(fleet.get_device_version(session, lock_digest))
     days = Days(1, today.toordinal() + 1)
     uses = in_force(session, manifest, days, site=scope)
-    return wording.other_points([use for use in uses if use.days.end == days.end])
+    return phrases.other_points([use for use in uses if use.days.end == days.end])

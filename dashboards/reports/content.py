@@ -16,6 +16,7 @@ from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
 from app.central.surveillance.performance import PerformanceView
 from dashboards import evidence, filters, performance, wording
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine
 from dashboards.evidence import Period, Scope, Series, SiteRate
 from dashboards.pages.fleet import SiteState, heat_map
@@ -346,7 +347,7 @@ def _performance(report: DriftReport) -> Section:
         title,
         (
             *performance.sentences(view, days),
-            wording.prevalence_cohort(view.cleared_prevalence),
+            phrases.prevalence_cohort(view.cleared_prevalence),
             *performance.subgroup_sentences(view),
         ),
         facts=_operating_point(report, view),

@@ -7,8 +7,9 @@ from datetime import date, timedelta
 from app.central.surveillance.measured import Days, Rate
 from app.central.surveillance.operating import parts_of
 from app.central.surveillance.performance import AtPoint, PerformanceView, at_point
-from dashboards import measured, wording
+from dashboards import measured
 from dashboards import performance as shown
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart
 from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Fact
@@ -19,7 +20,7 @@ def performance(subject: Subject) -> Content:
     """Measured where there are reads, estimated where that is allowed, kept apart."""
     view = subject.performance(subject.paged.shown)
     if shown.is_unmeasured(view):
-        return Content((wording.NO_THRESHOLD,))
+        return Content((phrases.NO_THRESHOLD,))
     schema, counts = subject.pool.schema, subject.pool.counts(subject.days)
     curve = measured.calibration(schema, counts, subject.days.words)
     reads = sum(at.overall.reads for at in view.points if at.overall)
@@ -48,7 +49,7 @@ def _by_month(subject: Subject, view: PerformanceView, at: AtPoint) -> tuple[Cha
             continue
         label, found = f"{date.fromordinal(month.start):%Y-%m}", point.overall
         for name, mine in rows.items():
-            note = wording.unmeasured(found)
+            note = phrases.unmeasured(found)
             mine.append((f"{label} measured", found.reads, found.rates.get(name), note))
             if view.may_estimate and name in point.estimated:
                 model = point.estimated[name]
@@ -82,7 +83,7 @@ def _fit_facts(fit: Recalibration | None) -> tuple[Fact, ...]:
     if fit is None:
         return ()
     return tuple(
-        Fact(name, wording.with_error(float(value), float(error)))
+        Fact(name, phrases.with_error(float(value), float(error)))
         for name, value, error in (
             ("Calibration in the large", fit.intercept, fit.intercept_error),
             ("Calibration slope", fit.slope, fit.slope_error),

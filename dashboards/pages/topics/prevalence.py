@@ -10,8 +10,9 @@ import numpy as np
 from app.central.references.cohort import cohort_of
 from app.central.surveillance import measured as figures
 from app.central.surveillance.measured import classes_of
-from dashboards import filters, measured, wording
+from dashboards import filters, measured
 from dashboards import performance as shown
+from dashboards import wording_performance as phrases
 from dashboards.measured import PrevalenceRow
 from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Grid
@@ -37,9 +38,9 @@ def prevalence(subject: Subject) -> Content:
     ]
     return Content(
         sentences=(
-            wording.prevalence_sentence(rows[0]),
-            wording.prevalence_cohort(cohort.prevalence),
-            wording.PREVALENCE_ASSUMES,
+            phrases.prevalence_sentence(rows[0]),
+            phrases.prevalence_cohort(cohort.prevalence),
+            phrases.PREVALENCE_ASSUMES,
         ),
         charts=(measured.prevalence_forest(rows, cohort.prevalence, subject.days),),
         grids=(_prevalence_grid(rows), *_consequence_grids(subject, classes, rows[0])),

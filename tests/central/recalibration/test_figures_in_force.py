@@ -17,7 +17,7 @@ from app.central.surveillance.operating import Use, parts_of
 from app.central.surveillance.performance import PerformanceView, performance
 from app.central.surveillance.pool import Pool, pool_within
 from dashboards import performance as shown
-from dashboards import wording
+from dashboards import wording_performance as phrases
 from dashboards.reports.content import report_view
 from dashboards.web import install
 from tests.central.recalibration.test_recalibration_loop import CHANGE, UNTIL, Loop, _day, _labels
@@ -129,7 +129,7 @@ def test_figures_at_two_scores_stand_apart_and_add_up(loop: Loop) -> None:
     parts = parts_of(mine, ALL, ["H01"], 0.25, new.uses)
     assert same(parts[0].overall.with_(parts[1].overall), mine.counts(ALL))
     said = shown.sentences(view, ALL.words)
-    assert said[0] == wording.NOT_POOLED
+    assert said[0] == phrases.NOT_POOLED
     assert "At P-1, flagged from 0.5: H01 2026-02-20 to 2026-03-02." in said
     assert [g.caption.split("; ")[1] for g in shown.compared_grids(view)] == [
         "flagged from 0.25, as cleared",
@@ -143,7 +143,7 @@ def test_one_other_score_all_the_time_is_the_only_one_shown(loop: Loop) -> None:
     assert (view.threshold, view.further) == (0.5, ())
     assert view.overall == measured(loop.world.schema, pool(loop).counts(ALL), 0.5)
     said = shown.sentences(view, ALL.words)
-    assert wording.NOT_POOLED not in said
+    assert phrases.NOT_POOLED not in said
     assert said[0].startswith("At P-1, flagged from 0.5: H01")
     [grid] = shown.compared_grids(view)
     assert grid.columns[1] == "Validation cohort, from this score (95 %)"
@@ -154,8 +154,8 @@ def test_scores_by_class_of_scanners_are_not_measured_and_it_is_said(loop: Loop)
 
     old, new = view.points
     assert old.overall is not None and new.overall is None
-    assert any(wording.CLASSES_NOT_TOLD_APART in s for s in shown.sentences(view, ALL.words))
-    assert shown.compared_grids(view)[1].empty == wording.CLASSES_NOT_TOLD_APART
+    assert any(phrases.CLASSES_NOT_TOLD_APART in s for s in shown.sentences(view, ALL.words))
+    assert shown.compared_grids(view)[1].empty == phrases.CLASSES_NOT_TOLD_APART
 
 
 def test_pages_and_the_report_measure_at_what_was_in_force(loop: Loop, submitted: Any) -> None:
@@ -175,7 +175,7 @@ def test_pages_and_the_report_measure_at_what_was_in_force(loop: Loop, submitted
 
     where = f"{new}, flagged from 0.125: H01 {first} to {last}"
     assert (page.status_code, now.status_code) == (200, 200)
-    assert wording.NOT_POOLED in page.text and where in page.text
+    assert phrases.NOT_POOLED in page.text and where in page.text
     assert "where cases are flagged from 0.125" in now.text
     assert new not in elsewhere.text  # of another site
     assert all(f"H01, from 0.125 since {first}" in text for text in of_fleet)
