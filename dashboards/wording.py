@@ -184,6 +184,7 @@ EVENTS = {
     "silence": "Site has not been heard from",
     "lateness": "Site still answers, but closes no more windows",
     "alarm_test": "A change made on purpose in a copy was not found",
+    "stored_windows": "Stored windows are not what the edge signed",
     "routing": "Site receives far fewer studies than before",
     "silent": "Site has not been heard from",
     "software_version": "Scanner software changed",

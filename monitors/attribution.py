@@ -18,7 +18,7 @@ missing, their posteriors stay close and nothing is named: what is missing canno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -129,16 +129,31 @@ def attribute(
     ranked = sorted(zip(posterior, evidence, strict=True), key=lambda item: (-item[0], item[1]))
     candidates = {"+".join(c) or "none": float(p) for p, c in ranked if p >= 0.005}
     missing = _missing(labels, reads, rescored)
-    top, best = ranked[0][1], float(ranked[0][0])
-    support = _support(top, dict(zip(evidence, posterior, strict=True)))
-    nameable = (
-        top not in ((), UNEXPLAINED)
-        and support >= (KEEPING if top == named else naming_probability)
-        and not _lacks(top, labels, reads, rescored)
-        and parts.acceptable(top, STILL_ACCEPTABLE if top == named else ACCEPTABLE)
-    )
-    causes = top if nameable else ("undetermined",)
-    return Verdict(causes, support if nameable else best, candidates, missing)
+    by_set = {c: float(p) for p, c in ranked}
+    for causes in _names(ranked[0][1], by_set):
+        support = _support(causes, by_set)
+        is_kept = causes == named
+        if (
+            support >= (KEEPING if is_kept else naming_probability)
+            and not _lacks(causes, labels, reads, rescored)
+            and parts.acceptable(ranked[0][1], STILL_ACCEPTABLE if is_kept else ACCEPTABLE)
+        ):
+            return Verdict(causes, support, candidates, missing)
+    return Verdict(("undetermined",), float(ranked[0][0]), candidates, missing)
+
+
+def _names(
+    top: tuple[str, ...], posterior: Mapping[tuple[str, ...], float]
+) -> Iterator[tuple[str, ...]]:
+    """What may be named, first the likeliest set, then that of its causes that is surest.
+
+    A cause that nearly every likely set holds is known, whatever else may be beside it.
+    """
+    if top in ((), UNEXPLAINED):
+        return
+    yield top
+    if len(top) > 1:
+        yield max(((c,) for c in top), key=lambda one: _support(one, posterior))
 
 
 def _sets() -> tuple[tuple[str, ...], ...]:
@@ -153,10 +168,19 @@ def _log_prior(causes: tuple[str, ...], events: Mapping[str, float]) -> float:
     return own + hidden + (LOG_PRIOR_PAIR if len(causes) > 1 else 0.0)
 
 
-def _support(top: tuple[str, ...], posterior: Mapping[tuple[str, ...], float]) -> float:
-    """Prevalence with and without a changed case mix support each other's name."""
-    family = (("prevalence",), ("population",))
-    return float(sum(posterior[c] for c in family) if top in family else posterior[top])
+def _support(causes: tuple[str, ...], posterior: Mapping[tuple[str, ...], float]) -> float:
+    """Posterior of every set that holds all of `causes`.
+
+    Prevalence with and without a changed case mix support each other's name.
+    """
+    family, wanted = {"prevalence", "population"}, set(causes)
+    is_family = not family.isdisjoint(wanted)
+    held = [
+        p
+        for c, p in posterior.items()
+        if wanted - family <= set(c) and not (is_family and family.isdisjoint(c))
+    ]
+    return min(1.0, sum(held))
 
 
 def _missing(labels: Labels | None, reads: Reads | None, rescored: bool) -> tuple[str, ...]:

@@ -430,9 +430,11 @@ def report(
     """Draft a drift report and write a copy of its PDF and HTML; people sign it on the pages."""
     from datetime import date
 
+    from app.central.database import see_one_moment
     from app.central.reports.drafting import draft, request
 
     with transaction(config) as (settings, session):
+        see_one_moment(session)
         rendering = _present(renderers(settings) if renderers else None)
         first, last = date.fromisoformat(start), date.fromisoformat(end)
         made = request(session, lock_digest, first, last, by=by, now=clock.now())

@@ -28,9 +28,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import Enum as EnumText
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 import migrations
+from app.central.errors import NotAllowed
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -151,6 +153,30 @@ def transaction(factory: sessionmaker[Session]) -> Iterator[Session]:
     """A transaction outside a request."""
     with factory.begin() as session:
         yield session
+
+
+def see_one_moment(session: Session) -> None:
+    """Every query of this transaction, which must not have begun, sees what was there at its first.
+
+    On a connection (tests) the outer transaction has begun, and nobody else writes to it.
+    """
+    if isinstance(session.get_bind(), Engine):
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+@contextmanager
+def unless_taken(session: Session, words: str) -> Iterator[None]:
+    """Write what must be unique: of two at the same instant the second is refused in `words`.
+
+    Looking first is not enough: neither of the two sees what the other has not committed.
+    """
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as error:
+        if not isinstance(error.orig, psycopg.errors.UniqueViolation):
+            raise
+        raise NotAllowed(words) from error
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import clock
 from app.central import problems
+from app.central.accounts import sessions
 from app.central.accounts.credential_routes import router as credentials
 from app.central.accounts.identity_provider import IdentityProvider
 from app.central.accounts.people_routes import router as people
-from app.central.accounts.permissions import SAFE_METHODS
+from app.central.accounts.permissions import SAFE_METHODS, session_token
 from app.central.accounts.routes import router as accounts
 from app.central.alerts.routes import router as alerts
 from app.central.audit.routes import router as audit
 from app.central.database import apart, session_factory
+from app.central.errors import TooMany
 from app.central.events.routes import router as events
 from app.central.example.store import engine_beside
 from app.central.exports.routes import router as exports
@@ -65,6 +71,7 @@ def create_app(
     app.state.edge_limiter = Limiter(settings.requests_per_minute)
     app.state.provider = IdentityProvider(settings) if settings.oidc_issuer else None
     app.state.sign_in_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
+    app.state.foreign_limiter = Limiter(1)
     app.state.enrolment_limiter = Limiter(max(settings.requests_per_minute // 10, 1))
     problems.install(app)
     for router in (edge_router, accounts, fleet, intake, references, surveillance, reports):
@@ -79,6 +86,17 @@ def create_app(
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _note_foreign(request: Request) -> None:
+    """In the trail, once a minute a session at most; refused it is in any case."""
+    token, state = session_token(request), request.app.state
+    if not token:
+        return
+    with suppress(TooMany, DBAPIError):
+        state.foreign_limiter.spend(sessions.session_id(token))
+        asked = f"{request.method} {request.url.path}"
+        sessions.note_foreign(state.sessions, token, asked, clock.now())
 
 
 class Guard:
@@ -106,6 +124,7 @@ class Guard:
             await send(message)
 
         if scope["method"] not in SAFE_METHODS and self._is_foreign(Headers(scope=scope)):
+            await run_in_threadpool(_note_foreign, Request(scope))
             refused = problems.problem(403, "Forbidden", "asked for by a page of another site")
             await refused(scope, receive, with_headers)
             return

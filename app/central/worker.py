@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app import clock
 from app.central.accounts import repository as accounts_repository
+from app.central.accounts.attempts import tell_of_locked
 from app.central.alerts import service as alerts
 from app.central.alerts.models import Severity
 from app.central.alerts.ports import Notice, Renderer
@@ -37,7 +38,7 @@ from app.central.intake import service as intake
 from app.central.intake.arrival import EVALUATION_TIME, evaluation_day
 from app.central.intake.authentication import TOLERANCE
 from app.central.jobs.schedule import CatchUp, Daily, Every
-from app.central.jobs.service import Job, run_due
+from app.central.jobs.service import Job, run_due, shared_now
 from app.central.recalibration import holdouts
 from app.central.recalibration.watch import compare_due as watch_changes
 from app.central.references import repository as references_repository
@@ -47,7 +48,7 @@ from app.central.reports.drafting import draft_waiting
 from app.central.reports.models import ReportSchedule
 from app.central.reports.schedules import DUE, ask
 from app.central.settings import CentralSettings
-from app.central.surveillance import alarm_test, on_demand
+from app.central.surveillance import alarm_test, on_demand, verification
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.service import SignalView
 from app.central.surveillance.summing import sum_round
@@ -92,8 +93,8 @@ class Worker:
 
     def round(self) -> None:
         """Do everything that is due now, then send what waits."""
-        now = clock.now()
         try:
+            now = shared_now(self.sessions)
             run_due(self.sessions, self._jobs(), self.name, now)
             draft_waiting(self.sessions, self.renderers.report, now)
             alerts.deliver(self.sessions, self.transport, self.settings.mail_from, now)
@@ -178,8 +179,14 @@ class Worker:
         def sessions(session: Session, _: datetime) -> None:
             accounts_repository.forget_sessions(session, clock.now())
 
+        def attempts(session: Session, _: datetime) -> None:
+            tell_of_locked(session, now=clock.now(), **self._letters())
+
         def watch(session: Session, _: datetime) -> None:
             fleet_jobs.watch(session, self.announce, clock.now())
+
+        def verify(session: Session, due_at: datetime) -> None:
+            verification.verify_share(session, due_at, self.announce, clock.now())
 
         def digest(session: Session, due_at: datetime) -> None:
             send_digests(session, due_at, now=clock.now(), **self._letters())
@@ -198,7 +205,9 @@ class Worker:
             Job("intake.partitions", Daily(time(0, 10)), partitions, CatchUp.LATEST),
             Job("intake.nonces", hourly, nonces, CatchUp.LATEST),
             Job("accounts.sessions", hourly, sessions, CatchUp.LATEST),
+            Job("accounts.attempts", Every(timedelta(minutes=5)), attempts, CatchUp.LATEST),
             Job("fleet.watch", hourly, watch, CatchUp.LATEST),
+            Job(verification.JOB, Every(verification.PERIOD), verify),
             Job("alerts.digest", at_seven, digest),
             Job("alerts.escalation", quarter, escalation, CatchUp.LATEST),
             Job("recalibration.aftercare", Daily(AFTERCARE), aftercare, CatchUp.LATEST),
@@ -207,9 +216,12 @@ class Worker:
     def _evaluation(self, lock_digest: str) -> Job:
         def evaluate(session: Session, due_at: datetime) -> None:
             day = evaluation_day(due_at)  # also of a run that was asked for in between
-            surveillance.evaluate(
-                session, lock_digest, day, announce=self.announce, now=clock.now()
-            )
+            now, told = clock.now(), self.announce
+            found = surveillance.evaluate(session, lock_digest, day, announce=told, now=now)
+            if found is not None:
+                verification.look_for_what_is_left_out(
+                    session, lock_digest, day, found.windows, told, now
+                )
 
         at = EVALUATION_TIME.replace(tzinfo=None)
         return Job(on_demand.job_name(lock_digest), Daily(at), evaluate)

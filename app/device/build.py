@@ -28,6 +28,7 @@ from app.contracts.manifest import (
 from app.contracts.signing import SigningKey, canonical, seal
 from app.device.archive import inspect_program
 from app.device.bundle import MANIFEST, SIGNATURE, Bundle, BundleRefused
+from app.device.measurable import check_measurable
 from app.errors import ContractError
 
 # What runs the chain in a hospital: this distribution, with what this extra of it brings along.
@@ -57,6 +58,7 @@ def write_bundle(
         raise BundleRefused("exists", f"a new folder expected, {folder.name} exists")
     if entries(files) != manifest.files:
         raise BundleRefused("not_named", "the manifest names other files than are written")
+    check_measurable(manifest)
     half = folder.with_name(f".{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     for name, data in files.items():
@@ -92,10 +94,12 @@ def files_under(folder: Path) -> dict[str, bytes]:
 
 
 def add_signature(folder: Path, key: SigningKey) -> Manifest:
-    """Another person's signature beside those that are there; nobody signs a damaged bundle."""
+    """Another person's signature beside those that are there; nobody signs a damaged bundle,
+    or one that names what it cannot measure."""
     payload = (folder / MANIFEST).read_bytes()
     manifest = parse_manifest(payload)
     Bundle(folder, manifest).rehash()
+    check_measurable(manifest)
     envelope = json.loads(seal(PAYLOAD_TYPE, json.loads(payload), [key]))
     envelope["signatures"] = (
         json.loads((folder / SIGNATURE).read_bytes())["signatures"] + envelope["signatures"]

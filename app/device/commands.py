@@ -97,8 +97,12 @@ def sign(folder: Folder, key: Key) -> None:
 
 @bundle.command()
 def verify(folder: Folder, trusted: Trusted, threshold: Threshold = 1) -> None:
-    """Check signatures, lengths, hashes and programs. Exit code 0: it is what was cleared."""
+    """Check signatures, lengths, hashes and programs, and that all it names can be measured. Exit
+    code 0: it is what was cleared."""
+    from app.device.measurable import check_measurable
+
     opened = _opened(folder, trusted, threshold)
+    check_measurable(opened.manifest)
     typer.echo(f"{opened.manifest.device} {opened.manifest.version}: {opened.lock_digest}")
 
 

@@ -16,11 +16,11 @@ import torch
 from app.contracts.manifest import Preprocessing, Stage
 from app.device import ventricle
 from app.device.bundle import BundleRefused
+from app.device.measurable import AREAS
 from app.device.pixels.canonical import Image
 from monitors.schema import FloatArray
 
 SCORING = ("classifier", "ensemble", "detector", "measurement")
-AREAS = {"lungs": "lung_area", "ventricle": "ventricle_area"}  # mask -> characteristic
 Module = Callable[..., Sequence[torch.Tensor]]
 
 

@@ -12,6 +12,7 @@ from pynetdicom.sop_class import Verification
 
 from app.contracts.signing import SigningKey
 from app.device.bundle import open_bundle
+from app.device.measurable import check_measurable
 from app.edge import spool
 from app.edge.dimse import NoAssociation, associated
 from app.edge.http import Centre, Unreachable
@@ -39,7 +40,8 @@ def checks(settings: EdgeSettings) -> Iterator[tuple[str, str]]:
 
 def _bundle(settings: EdgeSettings) -> None:
     keys = [bytes.fromhex(key) for key in settings.trusted_keys]
-    open_bundle(settings.bundle, keys, settings.signature_threshold, settings.minimum_release)
+    threshold, minimum = settings.signature_threshold, settings.minimum_release
+    check_measurable(open_bundle(settings.bundle, keys, threshold, minimum).manifest)
 
 
 def _data_folder(settings: EdgeSettings) -> None:

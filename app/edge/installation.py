@@ -17,6 +17,7 @@ from typing import Any
 
 from app.contracts.manifest import Manifest
 from app.device.bundle import MANIFEST, SIGNATURE, Bundle, BundleRefused, open_bundle
+from app.device.measurable import check_measurable
 from app.edge import spool
 from app.edge.settings import EdgeSettings
 from app.errors import AppError
@@ -35,6 +36,7 @@ def install(settings: EdgeSettings, source: Path, central: int, today: date) -> 
         raise BundleRefused(
             "place", f"{place.name}: a link or nothing expected, got a folder; move it elsewhere"
         )
+    check_measurable(offered.manifest)
     _refuse(settings, offered.manifest, today)
     kept = _kept(settings, offered)
     _turn(place, kept)

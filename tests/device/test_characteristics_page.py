@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import re
 
-from app.device.pixels import ct, mr
-from app.device.pixels.attributes import CATEGORICAL, CODES, NUMERIC, WORDS
-from app.device.pixels.characteristics import UNITS
-from app.device.pixels.modality import COLOUR_UNITS, ULTRASOUND_UNITS
+from app.device.measurable import AREAS, image_units
+from app.device.pixels.attributes import (
+    CATEGORICAL,
+    CODES,
+    ENUMERATED,
+    MODALITIES,
+    MOVIES,
+    NUMERIC,
+    PHOTOGRAPHS,
+    RADIOGRAPHS,
+    ULTRASOUNDS,
+    WORDS,
+)
 from tests.support.chest_bundle import ROOT
 
-MEASURED = {**UNITS, **ct.UNITS, **mr.UNITS, **ULTRASOUND_UNITS, **COLOUR_UNITS}
+MEASURED = (
+    image_units(frozenset(), "percentile")
+    | image_units(frozenset(), "colour")
+    | dict.fromkeys(AREAS.values(), "1")
+)
+# The page's short names for kinds of objects.
+KINDS = {
+    "CR, DX": RADIOGRAPHS,
+    "X-ray, CT": RADIOGRAPHS | {"CT"},
+    "CT": {"CT"},
+    "CT, MR": {"CT", "MR"},
+    "MR": {"MR"},
+    "US": ULTRASOUNDS,
+    "US, XA": MOVIES,
+    "OP, VL": PHOTOGRAPHS,
+    "OP": {"OP"},
+}
 PAGE = (ROOT / "docs" / "characteristics.md").read_text()
 
 
@@ -39,3 +64,17 @@ def test_what_is_read_has_its_attribute_and_unit() -> None:
         assert rows()[name][2] == unit, name
     for name, attribute in {**WORDS, **CODES}.items():
         assert rows()[name][0].split(",")[0] == attribute, name
+
+
+def test_what_is_read_stands_with_the_objects_that_have_it() -> None:
+    for name in (*NUMERIC, *CATEGORICAL):
+        of = rows()[name][1]
+        assert (MODALITIES.get(name) is None) == (of == "any"), name
+        if of != "any":
+            assert MODALITIES[name] == KINDS[of], name
+
+
+def test_the_page_gives_every_value_that_is_enumerated() -> None:
+    for name, values in ENUMERATED.items():
+        said = rows()[name][2]
+        assert said == ("bands of adults" if name == "age_band" else ", ".join(values)), name

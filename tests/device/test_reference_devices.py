@@ -19,6 +19,7 @@ from app.device.reference.common.evaluation import agreement, auc, calibration
 from app.device.reference.common.identity import invent_identity
 from app.device.reference.common.phantom import Phantom
 from app.device.result import CaseResult, Outcome
+from app.device.ventricle import length_mm, volume_ml
 from tests.support.chest_bundle import KEY
 from tests.support.chest_bundle import SEED as SEEDED
 from tests.support.reference_bundles import PATTERNS, reference_bundle
@@ -211,6 +212,20 @@ def test_true_ejection_fraction_decides_what_is_positive() -> None:
         assert found.pixels.shape == found.truth.masks.shape
 
 
+def test_one_plane_does_not_tell_the_whole_ejection_fraction() -> None:
+    """The truth is of two planes, of which one is seen: no outline of it is without error."""
+    off = []
+    for index in range(16):
+        found, _ = case("echo", index)
+        truth, spacing = found.truth, found.spacing_mm
+        assert truth.masks is not None and truth.points is not None and spacing is not None
+        area = truth.masks.sum(axis=(1, 2)) * spacing**2
+        volume = volume_ml(area, length_mm(truth.points, spacing))
+        off.append(100 * (1 - volume.min() / volume.max()) - truth.value)
+    assert 2 < np.std(off) < 7
+    assert abs(np.mean(off)) < 3
+
+
 def test_agreement_of_a_constant_error() -> None:
     true = np.array([40.0, 50.0, 60.0, 70.0])
     found = agreement(true + np.array([1.0, 3.0, 1.0, 3.0]), true)
@@ -230,16 +245,15 @@ def test_auc_of_separated_and_of_tied_scores() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", reference.PATTERNS)
 def test_full_training_is_good_and_not_perfect(pattern: str, tmp_path: Path) -> None:
     """A device that is never wrong cannot show drift."""
     manifest = reference.builder(pattern)(tmp_path / "bundle", [KEY], 20260105)
     everyone = manifest.validation.subgroups[0]
     report = json.loads((tmp_path / "bundle" / "evaluation.json").read_text())
     assert report["expected_calibration_error"] < 0.05
-    if pattern == "echo":
-        assert report["mean_absolute_error"] < 8
-        assert abs(report["bias"]) < 3
-    else:
-        assert everyone.auc is not None
-        assert 0.85 <= everyone.auc <= 0.97
+    assert everyone.auc is not None
+    assert 0.85 <= everyone.auc <= 0.97
+    if pattern == "echo":  # two readers of one clip differ as much (Lang 2015)
+        assert 5 <= report["sd"] <= 7
+        assert abs(report["bias"]) < 2

@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.contracts.signing import SigningKey
+from app.contracts.manifest import PAYLOAD_TYPE
+from app.contracts.signing import SigningKey, canonical, seal
 from app.device.build import add_signature, entries, write_bundle
 from app.device.bundle import MANIFEST, SIGNATURE, BundleRefused, open_bundle
 from app.device.programs import write_program
 from app.edge import installation
+from app.edge.checks import checks
 from app.edge.commands import edge as command_line
 from app.edge.journal import Journal, set_meta
 from app.edge.settings import EdgeSettings, load
@@ -290,6 +292,26 @@ def test_a_release_of_another_device_is_not_a_successor(
 
     with pytest.raises(BundleRefused, match="release of ChestTriage expected, got HeadTriage"):
         hospital.install(maker.release(2, device="HeadTriage"))
+
+
+def test_a_release_that_names_what_nothing_measures_is_not_installed(
+    hospital: Hospital, maker: Manufacturer
+) -> None:
+    """Built and signed by tools that did not look."""
+    hospital.install(maker.release(1))
+    folder = maker.release(2)
+    content = json.loads((folder / MANIFEST).read_bytes())
+    content["schema"]["numeric"][0]["unit"] = "mm"
+    (folder / MANIFEST).write_bytes(canonical(content))
+    (folder / SIGNATURE).write_bytes(seal(PAYLOAD_TYPE, content, [FIRST, SECOND]))
+
+    with pytest.raises(BundleRefused, match="noise: the unit 1 expected, got mm"):
+        hospital.install(folder)
+    name, trouble = next(checks(hospital.settings.model_copy(update={"bundle": folder})))
+
+    assert is_unchanged(hospital, 1)
+    assert name == "bundle signed and whole"
+    assert trouble == "noise: the unit 1 expected, got mm"
 
 
 def signed_by(*keys: SigningKey) -> Sequence[SigningKey]:

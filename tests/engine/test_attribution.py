@@ -68,6 +68,22 @@ def test_moved_acquisition_is_the_scanner() -> None:
     assert judged(a_shift(x), some_labels(), some_reads()).causes == ("scanner",)
 
 
+def test_a_cause_that_every_likely_set_holds_is_named_whatever_is_beside_it() -> None:
+    x = np.zeros(A + G)
+    x[1] = 0.8
+
+    verdict = judged(a_shift(x), some_labels(0.45, size=120), some_reads(0.8))
+
+    sets = verdict.candidates
+    assert max(sets.values()) < 0.8
+    assert {"scanner", "scanner+annotation"} <= set(sets)
+    assert verdict.causes == ("scanner",)
+    assert verdict.probability == pytest.approx(
+        sum(p for name, p in sets.items() if "scanner" in name.split("+")), abs=0.03
+    )
+    assert verdict.probability <= 1
+
+
 def test_moved_acquisition_is_the_scanner_without_any_label() -> None:
     x = np.zeros(A + G)
     x[:A] = [0.6, -0.5, 0.4, 0.3]

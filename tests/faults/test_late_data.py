@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -17,18 +18,21 @@ from app.central.intake.models import StoredWindow
 from app.central.reports import drafting, service, signing
 from app.central.reports.assembling import read
 from app.central.reports.models import Meaning
+from app.central.reports.ports import DriftReport
+from tests.conftest import Clock
 from tests.support.fleet import FakeEdge, World, assert_balance, assert_ledger
 from tests.support.postgres import FAST
 from tests.support.rendering import RENDERERS
 
 
 def a_report(world: World) -> str:
+    """Asked for by a person and drafted by a worker."""
     with world.sessions.begin() as session:
         made = drafting.request(
             session, world.lock_digest, date(2026, 3, 1), date(2026, 3, 10), by="a", now=clock.now()
         )
-        drafting.draft(session, made, renderer=RENDERERS.report, now=clock.now())
-        return made.number
+    assert drafting.draft_waiting(world.sessions, RENDERERS.report, clock.now()) == 1
+    return made.number
 
 
 def sign(world: World, number: str, meaning: Meaning, by: str) -> None:
@@ -44,51 +48,67 @@ def sign(world: World, number: str, meaning: Meaning, by: str) -> None:
         )
 
 
-def analysed(world: World, number: str) -> int:
+def content(world: World, number: str) -> DriftReport:
     with world.sessions() as session:
-        return read(service.issued(session, number).evidence).totals[0].analysed
+        return read(service.issued(session, number).evidence)
+
+
+def kept(world: World, number: str) -> tuple[bytes, ...]:
+    """All the bytes of a report, and what was signed of it."""
+    with world.sessions() as session:
+        found = service.issued(session, number)
+        signed = [s.content_digest for s in service.detail(session, number).signatures]
+    said = [found.input_digest, found.pdf_digest, *signed]
+    return found.evidence, found.html, found.pdf, *(text.encode() for text in said)
 
 
 def test_l4_a_window_after_the_signature_leaves_the_report_and_is_in_the_next(
-    world: World,
+    committed: World, simulated_clock: Clock
 ) -> None:
-    edge = world.an_edge()
+    edge = committed.an_edge()
     edge.send(edge.window(date(2026, 3, 7)))
-    first = a_report(world)
-    sign(world, first, Meaning.REVIEW, "b")
-    sign(world, first, Meaning.APPROVAL, "c")
-    with world.sessions() as session:
-        before = service.issued(session, first).input_digest
+    first = a_report(committed)
+    sign(committed, first, Meaning.REVIEW, "b")
+    sign(committed, first, Meaning.APPROVAL, "c")
+    before = kept(committed, first)
 
-    edge.send(edge.window(date(2026, 3, 8)))
-    second = a_report(world)
+    simulated_clock.advance(days=60)
+    late = edge.send(edge.window(date(2026, 3, 8)))  # a day that the signed report is about
+    second = a_report(committed)
 
-    with world.sessions() as session:
-        rebuilt = service.rebuild(session, first, renderer=RENDERERS.report)
-        assert rebuilt.is_equal
-        assert service.issued(session, first).input_digest == before
-        assert service.issued(session, second).input_digest != before
-    assert analysed(world, second) == 2 * analysed(world, first) > 0
-    assert_balance(world, edge)
+    assert edge.receipt(late).windows[0].outcome == "stored"
+    assert kept(committed, first) == before
+    with committed.sessions() as session:
+        assert service.rebuild(session, first, renderer=RENDERERS.report).is_equal
+    old, new = content(committed, first), content(committed, second)
+    assert new.totals[0].analysed == 2 * old.totals[0].analysed > 0
+    assert [b.stored for b in (*old.balances, *new.balances)] == [1, 2]
+    assert_balance(committed, edge)
 
 
-def test_l5_a_revision_stands_beside_what_it_adds_to(world: World) -> None:
-    edge = world.an_edge()
+def test_l5_a_revision_stands_beside_what_it_adds_to(committed: World) -> None:
+    edge = committed.an_edge()
     first = edge.window(date(2026, 3, 7))
     late = edge.window(date(2026, 3, 7), revision=1)
     edge.send(first)
-    alone = analysed(world, a_report(world))
+    before = a_report(committed)
 
-    answer = edge.send(late)
+    with ThreadPoolExecutor(4) as pool:  # the first is sent again while its revision comes
+        answers = list(pool.map(edge.send, [first, late, first, late]))
 
-    assert edge.receipt(answer).windows[0].outcome == "stored"
-    with world.sessions() as session:
+    outcomes = sorted(edge.receipt(a).windows[0].outcome for a in answers)
+    assert outcomes == ["duplicate", "duplicate", "duplicate", "stored"]
+    with committed.sessions() as session:
         rows = session.execute(
-            select(StoredWindow.revision, StoredWindow.digest).order_by(StoredWindow.revision)
+            select(StoredWindow.revision, StoredWindow.digest, StoredWindow.raw).order_by(
+                StoredWindow.revision
+            )
         ).all()
-    assert rows == [(0, first.digest), (1, late.digest)]
-    assert analysed(world, a_report(world)) == 2 * alone > 0
-    assert_balance(world, edge)
+    assert rows == [(0, first.digest, first.raw), (1, late.digest, late.raw)]
+    old, new = content(committed, before), content(committed, a_report(committed))
+    assert new.totals[0].analysed == 2 * old.totals[0].analysed > 0
+    assert [b.stored for b in (*old.balances, *new.balances)] == [1, 2]
+    assert_balance(committed, edge)
 
 
 def an_older_cluster(home: Path) -> int:

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 import migrations
+from app.central.accounts.models import Role
 from app.central.database import alembic_config, migrate
 from tests.support.fleet import World, assert_balance
 
@@ -117,7 +118,16 @@ def test_c12_a_migration_killed_halfway_leaves_the_schema_of_before(
     assert killed_at == HEAD
     assert edge.receipt(taken).acked_through == 1
     assert revision(engine) == "next"
+    # This version's service lives with the schema of the next, and with its own after a way back.
     assert edge.receipt(edge.send(edge.window(date(2026, 3, 8)))).acked_through == 2
+    committed.add_person("ann", Role.VIEWER)
+    go_back(engine)
+    assert revision(engine) == HEAD
+    assert edge.receipt(edge.send(edge.window(date(2026, 3, 9)))).acked_through == 3
+    names = committed.browser("bob", Role.ADMINISTRATOR).get("/api/v1/accounts").json()
+    assert [person["name"] for person in names] == ["ann", "bob"]
+    migrate(engine)
+    assert edge.receipt(edge.get("/edge/v1/receipt")).acked_through == 3
     assert_balance(committed, edge)
 
 

@@ -10,6 +10,7 @@ from app.central.accounts import people, repository
 from app.central.accounts.identity_provider import LONGEST_SUBJECT, is_subject
 from app.central.accounts.models import Identity
 from app.central.audit import service as audit
+from app.central.database import unless_taken
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.settings import CentralSettings
 
@@ -46,8 +47,8 @@ def link(
     if taken is not None:
         raise NotAllowed(f"this identity is linked to {taken.account}")
     made = Identity(issuer=issuer, subject=subject, account=name, linked_at=now, linked_by=by)
-    session.add(made)
-    session.flush()
+    with unless_taken(session, "this identity was linked to somebody at the same moment"):
+        session.add(made)
     _record(session, "link", made, by, now)
     return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,13 +14,16 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.central.accounts import codes, repository
 from app.central.accounts.models import Account, OpenedWith, Role
 from app.central.audit import service as audit
+from app.central.database import unless_taken
 from app.central.errors import NotAllowed, NotAuthenticated, Unusable
 from app.central.fleet import repository as fleet
 from app.central.settings import CentralSettings
 
-# OWASP's floor for argon2id; the semaphore bounds the memory that log-ins can take together.
+# OWASP's floor for argon2id, 19 MiB a hash.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-AT_ONCE = threading.BoundedSemaphore(2)
+# Two threads hash for everybody. A semaphore would not bound the memory: each thread of the service
+# that has hashed once keeps what it took, in an arena of its own.
+HASHING = ThreadPoolExecutor(2, thread_name_prefix="hashing")
 NOBODY = HASHER.hash(secrets.token_hex(16))  # verified for unknown names, to take the same time
 LONGEST_LOCK = timedelta(hours=1)
 FREE_ATTEMPTS = 5
@@ -29,6 +32,7 @@ NOTHING_TO_SIGN_WITH = (
     "one on the page Account, with the one-time password that an administrator gives you"
 )
 SHORTEST_PASSWORD = 12
+LOCKED = "accounts:session:locked"  # the action of an entry in the trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,8 @@ def create_account(
         failed_attempts=0,
         created_at=now,
     )
-    session.add(account)
-    session.flush()
+    with unless_taken(session, f"account {name} exists"):
+        session.add(account)
     audit.record(
         session,
         actor=by,
@@ -118,20 +122,20 @@ def check_password(
 ) -> Account:
     """The account, if the password is its own, and the one-time code where it has them.
 
-    None as a code asks for none. Counts failures in a transaction of its own: the refusal that
-    follows must not undo them. Every refusal is the same, whatever the reason.
+    None as a code asks for none: somebody signs. Counts failures in a transaction of its own: the
+    refusal that follows must not undo them. Every refusal is the same, whatever the reason.
     """
     refused = NotAuthenticated(
         "credentials", "name or password (or one-time code) is not right, or wait a while"
     )
     with sessions.begin() as session:
         account = repository.find_account(session, name, lock=True)
-        is_open = account is not None and not _is_shut(account, now)
         matches = _matches(account.password_hash if account else NOBODY, password)
-        if account is not None and is_open:
-            matches = matches and _has_code(account, code, now)
-            _count(session, account, matches, now)
-    if account is None or not (is_open and matches):
+        if account is None or _must_wait(account, now):
+            raise refused
+        matches = matches and not _is_shut(account, now) and _has_code(account, code, now)
+        _count(session, account, matches, now, signing=code is None)
+    if not matches:
         raise refused
     return account
 
@@ -166,13 +170,20 @@ def _has_code(account: Account, code: str | None, now: datetime) -> bool:
     return code is None or account.codes_since is None or codes.spend(account, code, now)
 
 
+def _must_wait(account: Account, now: datetime) -> bool:
+    return account.locked_until is not None and now < account.locked_until
+
+
 def _is_shut(account: Account, now: datetime) -> bool:
-    locked = account.locked_until is not None and now < account.locked_until
     lapsed = account.password_until is not None and now >= account.password_until
-    return account.disabled_at is not None or locked or lapsed
+    return account.disabled_at is not None or lapsed
 
 
-def _count(session: Session, account: Account, matches: bool, now: datetime) -> None:
+def _count(
+    session: Session, account: Account, matches: bool, now: datetime, *, signing: bool
+) -> None:
+    """Each failure is an entry in the trail: 21 CFR 11.300(d). What comes while the account waits
+    is none, so nobody writes entries faster than the growing wait lets them."""
     if matches:
         account.failed_attempts, account.locked_until = 0, None
         return
@@ -180,14 +191,18 @@ def _count(session: Session, account: Account, matches: bool, now: datetime) -> 
     extra = account.failed_attempts - FREE_ATTEMPTS
     if extra >= 0:  # 30 s, then twice as long each time, up to an hour
         account.locked_until = now + min(timedelta(seconds=30 * 2 ** min(extra, 7)), LONGEST_LOCK)
-        audit.record(
-            session,
-            actor=account.name,
-            action="accounts:session:locked",
-            subject=account.name,
-            at=now,
-            detail={"failed_attempts": account.failed_attempts},
-        )
+    audit.record(
+        session,
+        actor=account.name if signing else "not authenticated",
+        action=LOCKED if extra >= 0 else "accounts:session:failed",
+        subject=account.name,
+        at=now,
+        detail={
+            "failed_attempts": account.failed_attempts,
+            "to": "sign" if signing else "log in",
+            "disabled": account.disabled_at is not None,
+        },
+    )
 
 
 def is_password_of(account: Account, password: str) -> bool:
@@ -196,14 +211,12 @@ def is_password_of(account: Account, password: str) -> bool:
 
 
 def _matches(password_hash: str, password: str) -> bool:
-    with AT_ONCE:
-        try:
-            return HASHER.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False
+    try:
+        return HASHING.submit(HASHER.verify, password_hash, password).result()
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def hash_password(password: str) -> str:
     """What is stored of a password."""
-    with AT_ONCE:
-        return HASHER.hash(password)
+    return HASHING.submit(HASHER.hash, password).result()

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.accounts import repository
 from app.central.accounts.models import Account, LoginSession, OpenedWith
@@ -78,6 +78,25 @@ def person_of(session: Session, token: str, now: datetime) -> Person | None:
         opened_with=found.opened_with,
         session_id=found.id_hash,
     )
+
+
+def note_foreign(factory: sessionmaker[Session], token: str, asked: str, now: datetime) -> None:
+    """Write into the trail that another site's page asked for a change in a person's browser.
+
+    Only where it came with a session's cookie: else nobody could have been made to act.
+    """
+    with factory.begin() as session:
+        found = repository.find_session(session, session_id(token))
+        if found is None or now >= found.ends_at:
+            return
+        audit.record(
+            session,
+            actor="another site's page",
+            action="accounts:request:refused",
+            subject=found.account,
+            at=now,
+            detail={"asked": asked[:LONGEST_CLIENT]},
+        )
 
 
 def log_out(session: Session, token: str) -> None:

@@ -23,6 +23,7 @@ from app.central.alerts.models import MailState, OutboxMail, Recipient, Severity
 from app.central.alerts.ports import Alert, Notice, RenderedMail, Renderer
 from app.central.alerts.transport import DeliveryFailed, DeliveryUncertain, Transport
 from app.central.audit import service as audit
+from app.central.database import unless_taken
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import repository as fleet_repository
 from app.central.surveillance.scoped import part_of
@@ -55,6 +56,7 @@ SEVERITY_OF_EVENT: Mapping[str, Severity] = {
     "routing": Severity.WARNING,
     "lateness": Severity.NOTICE,
     "alarm_test": Severity.WARNING,
+    "stored_windows": Severity.URGENT,
 }
 
 
@@ -123,8 +125,8 @@ def add_recipient(
         added_by=by,
         added_at=now,
     )
-    session.add(found)
-    session.flush()
+    with unless_taken(session, "this address is told already"):
+        session.add(found)
     audit.record(session, actor=by, action="alerts:recipient:add", subject=address, at=now)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -35,6 +36,12 @@ def newest(
     if subject is not None:
         query = query.where(AuditEntry.subject == subject)
     return session.scalars(query).all()
+
+
+def subjects_of(session: Session, action: str, since: datetime) -> Sequence[str]:
+    """On what something was done since then, each once."""
+    query = select(AuditEntry.subject).where(AuditEntry.action == action, AuditEntry.at > since)
+    return session.scalars(query.distinct().order_by(AuditEntry.subject)).all()
 
 
 def all_in_order(session: Session) -> Iterator[AuditEntry]:

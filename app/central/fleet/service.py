@@ -13,6 +13,7 @@ from functools import lru_cache
 from sqlalchemy.orm import Session
 
 from app.central.audit import service as audit
+from app.central.database import unless_taken
 from app.central.errors import NotAllowed, NotAuthenticated, NotFound, Unusable
 from app.central.fleet import repository
 from app.central.fleet.models import (
@@ -184,8 +185,8 @@ def add_site(
     if repository.find_site(session, site_id) is not None:
         raise NotAllowed(f"site {site_id} exists")
     site = Site(id=site_id, name=name, timezone=timezone, created_at=now)
-    session.add(site)
-    session.flush()
+    with unless_taken(session, f"site {site_id} exists"):
+        session.add(site)
     audit.record(session, actor=by, action="fleet:site:add", subject=site_id, at=now)
     return site
 

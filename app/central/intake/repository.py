@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, Row, cast, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Date, Row, and_, cast, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.central.fleet.models import EdgeCursor
 from app.central.fleet.repository import among
@@ -148,6 +148,27 @@ def windows_of(
     columns = w.epoch, w.sequence, w.lock_digest, w.site_id, w.received_at, w.raw
     query = select(*columns).where(w.edge_id == edge_id)
     yield from session.execute(query.execution_options(yield_per=500))
+
+
+def edges_that_sent(session: Session, lock_digest: str) -> Sequence[str]:
+    """Edges with stored windows of a device version, whichever they run now."""
+    query = select(StoredWindow.edge_id).where(StoredWindow.lock_digest == lock_digest)
+    return session.scalars(query.distinct()).all()
+
+
+def ledger_and_windows(session: Session, edge_id: str) -> Iterator[Row[Any, Any]]:
+    """What the ledger and the table of windows each say of every stored window of an edge.
+
+    A pair of rows a window, either of them None where it is missing. A few are held at a time.
+    """
+    arrived = select(Arrival).where(Arrival.edge_id == edge_id, Arrival.outcome == Outcome.STORED)
+    stored = select(StoredWindow).where(StoredWindow.edge_id == edge_id)
+    a, w = aliased(Arrival, arrived.subquery()), aliased(StoredWindow, stored.subquery())
+    same = and_(a.epoch == w.epoch, a.sequence == w.sequence)
+    query = select(a, w).join_from(a, w, same, full=True)
+    # 20 at a time: each may be 2 MiB.
+    with session.execute(query.execution_options(yield_per=20)) as found:
+        yield from found
 
 
 def raw_windows(

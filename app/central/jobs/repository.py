@@ -14,6 +14,12 @@ from app.central.jobs.models import Heartbeat, JobPlan, JobRun, RunState
 DATABASE_NOW = func.clock_timestamp()
 
 
+def database_now(session: Session) -> datetime:
+    """The database's own clock."""
+    found: datetime = session.scalars(select(DATABASE_NOW)).one()
+    return found
+
+
 def plans(session: Session, jobs: Iterable[str], now: datetime) -> dict[str, JobPlan]:
     """Every job's plan, locked; a job seen for the first time is planned from `now` on."""
     names = sorted(jobs)
@@ -49,6 +55,12 @@ def newest(session: Session, job: str) -> JobRun | None:
     """The run of a job that was due last."""
     query = select(JobRun).where(JobRun.job == job)
     return session.scalar(query.order_by(JobRun.due_at.desc()).limit(1))
+
+
+def done(session: Session, job: str, *, limit: int) -> Sequence[datetime]:
+    """Due times of the runs of a job that were done, the newest first."""
+    query = select(JobRun.due_at).where(JobRun.job == job, JobRun.state == RunState.DONE)
+    return session.scalars(query.order_by(JobRun.due_at.desc()).limit(limit)).all()
 
 
 def claim(

@@ -18,6 +18,7 @@ from app.central.jobs.service import JobRunView
 from app.central.metrics import exposition
 from app.central.openapi.media import file
 from app.central.problems import problems
+from app.central.surveillance import verification
 
 router = APIRouter(tags=["jobs"])
 
@@ -35,6 +36,7 @@ class Health(BaseModel):
 
     database: str
     now: datetime
+    windows_verified_since: datetime | None
     workers: list[WorkerHealth]
 
 
@@ -48,11 +50,12 @@ class Settled(BaseModel):
 
 @router.get("/health", response_model=Health)
 def show_health(session: DbSession, now: Now, _: Anyone) -> Health:
-    """Database and workers."""
+    """Database and workers, and since when every window stored by then has been verified again."""
     session.execute(text("SELECT 1"))
     return Health(
         database="available",
         now=now,
+        windows_verified_since=verification.verified_since(session),
         workers=[
             WorkerHealth(worker=h.worker, completed_to=h.completed_to, beaten_at=h.beaten_at)
             for h in repository.heartbeats(session)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
+from app import clock
 from app.central.errors import NotFound
 from app.central.jobs import repository
 from app.central.jobs.models import JobRun, RunState
@@ -62,6 +63,17 @@ def plan(session: Session, jobs: Mapping[str, Job], now: datetime) -> None:
         repository.add_due(session, name, due)
         written.planned_to = max(written.planned_to, now)
     repository.give_up_lost(session, MOST_ATTEMPTS)
+
+
+def shared_now(factory: sessionmaker[Session]) -> datetime:
+    """The instant up to which work is due: the database's, which all workers share.
+
+    Theirs may differ; simulated time is shared already.
+    """
+    if clock.simulated():
+        return clock.now()
+    with factory() as session:
+        return repository.database_now(session)
 
 
 def run_due(

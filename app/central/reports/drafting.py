@@ -10,6 +10,7 @@ import zstandard
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.central.audit import service as audit
+from app.central.database import see_one_moment
 from app.central.errors import NotAllowed, NotFound, Unusable
 from app.central.fleet import service as fleet
 from app.central.jobs.service import FencedOut
@@ -191,6 +192,7 @@ def _attempt(
     """Each step in a transaction of its own, so that its progress is seen from outside."""
     try:
         with factory.begin() as session:
+            see_one_moment(session)  # windows go on arriving while the evidence is gathered
             _gather(session, _waiting(session, number), now)
         with factory.begin() as session:
             report = _waiting(session, number)

@@ -2,7 +2,9 @@
 
 Kept rows hold nothing that the stored windows do not say. A day is put together anew from them,
 signatures verified, where its number of windows is no longer that of the ledger, or where its
-bytes are not those that were kept.
+bytes are not those that were kept. A window that is no longer what its edge signed is left out, and
+its day is kept by nobody; the job that evaluates then says which windows are altered
+(`verification`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from app.central.surveillance.models import KeptDay
 from app.contracts.keyring import KeyRing
 from app.contracts.signing import sha256
 from app.contracts.window import decode
+from app.errors import AppError
 
 log = structlog.get_logger()
 
@@ -39,7 +42,7 @@ def parts(session: Session, lock_digest: str, *, upto: date) -> list[Part]:
         may_keep = repository.may_keep_days(session, lock_digest)
         for day in sorted(missing):
             part = found[day] = gather(_decoded(session, lock_digest, day, rings))
-            if may_keep:
+            if may_keep and len(part) == counts[day]:
                 _keep(session, lock_digest, day, part)
     return [found[day] for day in counts]
 
@@ -81,5 +84,9 @@ def _decoded(
 ) -> Iterator[Arrived]:
     since, until = evaluation_instant(day - timedelta(days=1)), evaluation_instant(day)
     for row in intake_repository.arrived_within(session, lock_digest, since, until):
-        key = rings[row.edge_id].at(row.epoch, row.sequence)
-        yield Arrived(row.site_id, day.toordinal(), decode(row.raw, key))
+        try:
+            window = decode(row.raw, rings[row.edge_id].at(row.epoch, row.sequence))
+        except AppError:  # one window that is not what was signed stops no surveillance of others
+            log.error("arrivals.window_left_out", day=day.isoformat(), edge=row.edge_id)
+            continue
+        yield Arrived(row.site_id, day.toordinal(), window)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.central.surveillance.service import SignalView
+from app.contracts.signals import Attribution
 from monitors.errors import MonitorError, NotAssessable
 from monitors.observations import Cohort
 from monitors.performance import (
@@ -32,6 +33,7 @@ from monitors.proportions import Interval, wilson
 from monitors.schema import FloatArray, IntArray, Schema
 from monitors.summaries import merge_score_bins
 
+BESIDE = 0.2  # probability of other causes up to which only the patients changed
 LEAST_READS = 100  # below it a figure says more about chance than about the device
 BoolArray = npt.NDArray[np.bool_]
 
@@ -190,9 +192,18 @@ def _merged(schema: Schema, classes: Classes) -> Classes:
 
 
 def may_estimate(signals: Iterable[SignalView]) -> bool:
-    """Estimates from scores hold only while nothing but the prevalence is known to move."""
-    histories = (s.signal.history for s in signals if s.is_open)
-    return {c for h in histories if h for c in h[-1].causes} <= {"prevalence"}
+    """Estimates from scores hold only while nothing but the prevalence moves.
+
+    A named prevalence may have another cause beside it: that must be improbable too.
+    """
+    last = [s.signal.history[-1] for s in signals if s.is_open and s.signal.history]
+    return all(set(a.causes) <= {"prevalence"} and _beside(a) <= BESIDE for a in last)
+
+
+def _beside(attribution: Attribution) -> float:
+    """Probability of anything but a changed share or mix of patients."""
+    patients = ("prevalence", "population")
+    return sum(p for name, p in attribution.candidates.items() if name not in patients)
 
 
 def cleared(schema: Schema, classes: Classes, threshold: float) -> dict[str, Rate]:

@@ -12,7 +12,8 @@ from functools import partial
 
 from pydicom.dataset import Dataset
 
-from app.device.pixels.header import age_band, items, text
+from app.device.pixels.decode import COLOUR, GREY
+from app.device.pixels.header import AGE_BANDS, age_band, band_name, items, text
 
 Numeric = Mapping[str, tuple[str, str]]  # characteristic -> attribute, unit in UCUM
 
@@ -20,7 +21,7 @@ ANY: Numeric = {
     "bits_stored": ("BitsStored", "1"),
     "compression_ratio": ("LossyImageCompressionRatio", "1"),
 }
-# Two or three kinds of X-ray image have these.
+# Radiographs and CT have these.
 X_RAY: Numeric = {
     "kvp": ("KVP", "kV"),
     "tube_current": ("XRayTubeCurrent", "mA"),
@@ -70,6 +71,8 @@ ULTRASOUND: Numeric = {
     "bone_thermal_index": ("BoneThermalIndex", "1"),
     "soft_tissue_thermal_index": ("SoftTissueThermalIndex", "1"),
     "depth": ("DepthOfScanField", "mm"),
+}
+MOVING: Numeric = {
     "frame_time": ("FrameTime", "ms"),
     "frames": ("NumberOfFrames", "1"),
     "heart_rate": ("HeartRate", "/min"),
@@ -85,18 +88,29 @@ PHOTOGRAPH: Numeric = {
     "shutter_time": ("ExposureTimeInSeconds", "s"),
     "zoom_ratio": ("DigitalZoomRatio", "1"),
 }
-NUMERIC: Numeric = {**ANY, **X_RAY, **RADIOGRAPH, **CT, **MR, **ULTRASOUND, **PHOTOGRAPH}
-
+NUMERIC: Numeric = {
+    **ANY,
+    **X_RAY,
+    **RADIOGRAPH,
+    **CT,
+    **MR,
+    **ULTRASOUND,
+    **MOVING,
+    **PHOTOGRAPH,
+}
 
 # Characteristics in words, and the attribute that has them.
-WORDS: Mapping[str, str] = {
+Words = Mapping[str, str]
+ANY_WORDS: Words = {
     "modality": "Modality",
     "photometric_interpretation": "PhotometricInterpretation",
     "presentation_intent": "PresentationIntentType",
     "image_type": "ImageType",
     "lossy_compression": "LossyImageCompression",
     "sex": "PatientSex",
-    # Radiographs
+    "laterality": "ImageLaterality",
+}
+RADIOGRAPH_WORDS: Words = {
     "view": "ViewPosition",
     "grid": "Grid",
     "detector_type": "DetectorType",
@@ -105,33 +119,82 @@ WORDS: Mapping[str, str] = {
     "filter_material": "FilterMaterial",
     "collimator_shape": "CollimatorShape",
     "intensity_relationship": "PixelIntensityRelationship",
-    # CT
+}
+CT_WORDS: Words = {
     "kernel": "ConvolutionKernel",
     "reconstruction_algorithm": "ReconstructionAlgorithm",
     "exposure_modulation": "ExposureModulationType",
-    # CT and MR
-    "scan_options": "ScanOptions",
-    # MR
+}
+CT_AND_MR_WORDS: Words = {"scan_options": "ScanOptions"}
+MR_WORDS: Words = {
     "scanning_sequence": "ScanningSequence",
     "sequence_variant": "SequenceVariant",
     "sequence_name": "SequenceName",
     "echo_pulse_sequence": "EchoPulseSequence",
     "acquisition_type": "MRAcquisitionType",
     "receive_coil": "ReceiveCoilName",
-    # Ultrasound
+}
+ULTRASOUND_WORDS: Words = {
     "transducer_type": "TransducerType",
     "processing_function": "ProcessingFunction",
-    # Photographs
-    "laterality": "ImageLaterality",
+}
+PHOTOGRAPH_WORDS: Words = {
     "pupil_dilated": "PupilDilated",
     "white_balance": "WhiteBalance",
     "light_source": "LightSource",
     "color_space": "ColorSpace",
 }
+WORDS: Words = {
+    **ANY_WORDS,
+    **RADIOGRAPH_WORDS,
+    **CT_WORDS,
+    **CT_AND_MR_WORDS,
+    **MR_WORDS,
+    **ULTRASOUND_WORDS,
+    **PHOTOGRAPH_WORDS,
+}
 # The same of a code sequence: the code value of its first item.
-CODES: Mapping[str, str] = {
+CODES: Words = {
     "camera_type": "AcquisitionDeviceTypeCodeSequence",
     "illumination": "IlluminationTypeCodeSequence",
+}
+
+# Modalities by kind, as PS3.3 C.7.3.1.1.1 abbreviates them.
+RADIOGRAPHS = frozenset({"CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
+ULTRASOUNDS, MOVIES = frozenset({"US", "IVUS"}), frozenset({"US", "IVUS", "RF", "XA"})
+PHOTOGRAPHS = frozenset({"ES", "GM", "OP", "SM", "XC"})
+_CT, _MR, _EYE = frozenset({"CT"}), frozenset({"MR"}), frozenset({"OP"})
+# Characteristic -> the modalities whose objects have it; what is not named, every object may have.
+MODALITIES: Mapping[str, frozenset[str]] = {
+    name: modalities
+    for modalities, groups in (
+        (RADIOGRAPHS | _CT, (X_RAY,)),
+        (RADIOGRAPHS, (RADIOGRAPH, RADIOGRAPH_WORDS)),
+        (_CT, (CT, CT_WORDS)),
+        (_CT | _MR, (CT_AND_MR_WORDS, ("contrast_agent",))),
+        (_MR, (MR, MR_WORDS)),
+        (ULTRASOUNDS, (ULTRASOUND, ULTRASOUND_WORDS)),
+        (MOVIES, (MOVING,)),
+        (PHOTOGRAPHS, (PHOTOGRAPH, PHOTOGRAPH_WORDS)),
+        (_EYE, (CODES,)),
+    )
+    for group in groups
+    for name in group
+}
+# What the standard enumerates, or we do: no object can have another value.
+ENUMERATED: Mapping[str, tuple[str, ...]] = {
+    "photometric_interpretation": GREY + COLOUR,
+    "presentation_intent": ("FOR PRESENTATION", "FOR PROCESSING"),
+    "lossy_compression": ("00", "01"),
+    "sex": ("F", "M", "O"),
+    "detector_conditions": ("YES", "NO"),
+    "intensity_relationship": ("LIN", "LOG", "DISP"),
+    "echo_pulse_sequence": ("SPIN", "GRADIENT", "BOTH"),
+    "acquisition_type": ("1D", "2D", "3D"),
+    "laterality": ("R", "L", "U", "B"),
+    "pupil_dilated": ("YES", "NO"),
+    "contrast_agent": ("yes", "no"),
+    "age_band": tuple(band_name(low) for low, _ in AGE_BANDS),
 }
 
 

@@ -20,7 +20,6 @@ GAUSSIAN_MAD = 0.6745  # median absolute deviation of a standard normal
 # Standard deviation of the 3 x 3 operator below on white noise of unit variance.
 NOISE_GAIN = 6.0
 
-LUNG_AREA = "lung_area"  # share of canonical pixels in the lung fields, from the segmenter
 # Characteristic -> unit in UCUM.
 UNITS: Mapping[str, str] = {
     "noise": "1",
@@ -31,7 +30,6 @@ UNITS: Mapping[str, str] = {
     "field_fill": "1",
     "mean_level": "1",
     "entropy": "bit",
-    LUNG_AREA: "1",
 }
 
 

@@ -12,10 +12,8 @@ from pydicom.dataset import Dataset
 from torch import nn
 
 from app.contracts.manifest import InputLimits, Pattern, Preprocessing, Stage
-from app.device.pipeline import AREAS
+from app.device.measurable import area_units, image_units
 from app.device.pixels.attributes import NUMERIC
-from app.device.pixels.characteristics import LUNG_AREA, UNITS
-from app.device.pixels.modality import COLOUR_UNITS, ULTRASOUND_UNITS
 from app.device.reference.common.cohort import Cohort
 from app.device.reference.common.identity import Identity
 from app.device.reference.common.objects import to_dicom
@@ -26,12 +24,12 @@ Progress = Callable[[str, float], None]
 Make = Callable[[np.random.Generator, str, bool, float], Case]  # vendor, positive, variation
 ULTRASOUND = ("transducer_frequency", "mechanical_index", "depth", "frame_time", "heart_rate")
 PHOTOGRAPH = ("field_of_view", "focal_length", "f_number", "iso_speed")
-# Modality -> characteristics that only its pixels show, and those of its headers.
-KINDS: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
-    "DX": ({}, ("kvp", "exposure", "exposure_index", "dose_area_product")),
-    "US": (ULTRASOUND_UNITS, ULTRASOUND),
-    "OP": (COLOUR_UNITS, PHOTOGRAPH),
-    "XC": (COLOUR_UNITS, PHOTOGRAPH),
+# Modality -> what the headers of its phantoms say in numbers.
+HEADERS: Mapping[str, tuple[str, ...]] = {
+    "DX": ("kvp", "exposure", "exposure_index", "dose_area_product"),
+    "US": ULTRASOUND,
+    "OP": PHOTOGRAPH,
+    "XC": PHOTOGRAPH,
 }
 # Characteristic, side, and the least median deviation that is believed.
 JUDGED = (
@@ -110,8 +108,7 @@ class ReferenceDevice:
     @property
     def units(self) -> dict[str, str]:
         """Unit (UCUM) of every characteristic that its cases may have, in order."""
-        common = {name: unit for name, unit in UNITS.items() if name != LUNG_AREA}
-        pixels, names = KINDS[next(iter(self.scanners.values())).modality]
-        masks = [output for stage in self.stages for output in stage.outputs if output in AREAS]
-        areas = {AREAS[mask]: "1" for mask in masks}
-        return common | dict(pixels) | areas | {name: NUMERIC[name][1] for name in names}
+        modality = next(iter(self.scanners.values())).modality
+        read = {name: NUMERIC[name][1] for name in HEADERS[modality]}
+        seen = image_units({modality}, self.preprocessing.intensity)
+        return seen | area_units(self.stages) | read

@@ -28,7 +28,8 @@ from app.contracts.signing import SigningKey
 from app.device import ventricle
 from app.device.build import components, entries, packed_arrays, write_bundle
 from app.device.chain import Gates, Projection, stored_scores
-from app.device.pipeline import AREAS, Module, Pipeline, scoring
+from app.device.measurable import AREAS
+from app.device.pipeline import Module, Pipeline, scoring
 from app.device.programs import deterministic, load_program, write_program
 from app.device.reference.common import evaluation
 from app.device.reference.common.cohort import Cohort, Drawing, Drawn, declared, phantom

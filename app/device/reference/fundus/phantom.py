@@ -147,12 +147,12 @@ def _with_lesions(rng: np.random.Generator, camera: Camera, scene: Image, looks:
     blots = rng.poisson(np.exp(0.8 * looks - 1.9))
     bright = rng.poisson(np.exp(0.85 * looks - 1.3))
     shape = (camera.rows, camera.columns)
-    dark = strokes(shape, [*_spots(rng, camera, dots, 1.4), *_spots(rng, camera, blots, 4.5)])
+    dark = strokes(shape, [*_spots(rng, camera, dots, 2.0), *_spots(rng, camera, blots, 4.8)])
     if bright and rng.random() < 0.5:  # drusen lie around the macula and are harmless
         bright = 0
     drusen = _spots(rng, camera, rng.poisson(1.2), 1.5)
-    pale = strokes(shape, [*_spots(rng, camera, min(bright, 40), 2.2), *drusen])
-    scene = scene * np.exp(-0.7 * gaussian_filter(dark, 0.4)[..., None] * BLOOD)
+    pale = strokes(shape, [*_spots(rng, camera, min(bright, 40), 2.8), *drusen])
+    scene = scene * np.exp(-1.1 * gaussian_filter(dark, 0.4)[..., None] * BLOOD)
     cover = 0.8 * gaussian_filter(pale, 0.4)[..., None]
     return np.asarray((1 - cover) * scene + cover * EXUDATE)
 

@@ -1,8 +1,11 @@
 """An apical four-chamber clip: a sector of speckle in which a left ventricle beats for one cycle.
 
 The cavity is half an ellipse between apex and mitral annulus. Its volume follows the cycle, its
-walls thicken as it empties, and part of the speckle moves with them. The true ejection fraction
-comes from the true areas and lengths by the same area-length formula that the device uses.
+walls thicken as it empties, and part of the speckle moves with them. The plane shows two walls of
+six: the true ejection fraction is that of both apical planes (biplane, Lang 2015), each from true
+areas and lengths by the area-length formula that the device uses, and only one of them is seen.
+In part of the patients the acoustic window is poor: reverberation fills the cavity, the lateral
+wall drops out, clutter lies over the apex.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ REDUCED = 50.0  # % ejection fraction below which the heart pumps too little
 STILL = 0.75  # share of the speckle's amplitude that stays from frame to frame
 HALF_ANGLE = np.radians(38)
 BLOOD_DB, MUSCLE_DB, OUTSIDE_DB = -26.0, -7.0, -15.0
+REGIONAL_SD = 4.0  # points by which the seen plane's ejection is off that of both
+POOR_WINDOWS = 0.35  # share of patients
 _BANDS = ((45.0, "subtle"), (35.0, "moderate"), (0.0, "marked"))
 
 SCANNERS: Mapping[str, Ultrasound] = {
@@ -48,6 +53,17 @@ class Heart:
     apex_column: float
     tilt: float
     wall: float
+    regional: float  # points by which this plane ejects more than both together
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How well the ribs let look, in dB: reverberation over the blood, loss over the lateral wall,
+    and clutter near the probe, relative to muscle."""
+
+    haze: float = 0.0
+    lateral: float = 0.0
+    clutter: float = -40.0
 
 
 def make_case(rng: np.random.Generator, vendor: str, positive: bool, variation: float) -> Phantom:
@@ -62,7 +78,7 @@ def make_case(rng: np.random.Generator, vendor: str, positive: bool, variation: 
     age, sex = demography(rng, 66, 14, 0.45)
     rate = float(np.clip(rng.normal(72, 12), 45, 130))
     return Phantom(
-        pixels=np.stack(_frames(rng, scanner, heart)),
+        pixels=np.stack(_frames(rng, scanner, heart, _window(rng))),
         positive=truth.value < REDUCED,
         severity=_severity(truth.value),
         age=age,
@@ -80,8 +96,8 @@ def make_case(rng: np.random.Generator, vendor: str, positive: bool, variation: 
 
 
 def _heart(rng: np.random.Generator, positive: bool) -> Heart:
-    low = float(np.clip(rng.normal(37, 8), 15, 49))
-    normal = float(np.clip(rng.normal(61, 5.5), 51, 76))
+    low = float(np.clip(rng.normal(39, 8), 15, 49))
+    normal = float(np.clip(rng.normal(60, 5.5), 51, 76))
     dilated = 1.08 if positive else 1.0
     return Heart(
         ejection=low if positive else normal,
@@ -91,6 +107,17 @@ def _heart(rng: np.random.Generator, positive: bool) -> Heart:
         apex_column=float(rng.normal(0, 6)),
         tilt=float(np.radians(rng.normal(0, 7))),
         wall=float(rng.normal(10, 1.2)),
+        regional=float(rng.normal(0, REGIONAL_SD)),
+    )
+
+
+def _window(rng: np.random.Generator) -> Window:
+    if rng.random() >= POOR_WINDOWS:
+        return Window(haze=float(rng.uniform(0, 3)))
+    return Window(
+        haze=float(rng.uniform(3, 10)),
+        lateral=float(rng.uniform(4, 15)),
+        clutter=float(rng.uniform(-14, -2)),
     )
 
 
@@ -98,12 +125,19 @@ def _filling(heart: Heart) -> FloatArray:
     """Length and width over the cycle (FRAMES, 2), as shares of those at the end of diastole."""
     phase = np.arange(FRAMES) / FRAMES
     empty = np.sin(np.pi * np.clip(phase / 0.75, 0, 1)) ** 2
-    volume = 1 - heart.ejection / 100 * empty
+    volume = 1 - np.clip(heart.ejection + heart.regional, 8, 85) / 100 * empty
     # Volume goes with the square of width and with length: most of it is width.
     return np.column_stack([volume**0.24, volume**0.38])
 
 
 def _truth(scanner: Ultrasound, heart: Heart) -> Truth:
+    """Outlines and landmarks of the plane that is seen, the value of it and of the one across."""
+    seen = _of_plane(scanner, heart)
+    across = _of_plane(scanner, replace(heart, regional=-heart.regional))
+    return replace(seen, value=(seen.value + across.value) / 2)
+
+
+def _of_plane(scanner: Ultrasound, heart: Heart) -> Truth:
     places = [_place(scanner, heart, *share) for share in _filling(heart)]
     masks = np.stack([inside for inside, _, _ in places])
     points = np.stack([corners for _, corners, _ in places])
@@ -155,20 +189,25 @@ def _ellipse(up: Image, right: Image, length: float, half: Image) -> Image:
     return np.asarray(cover, dtype=np.float32)
 
 
-def _frames(rng: np.random.Generator, scanner: Ultrasound, heart: Heart) -> list[Pixels]:
+def _frames(
+    rng: np.random.Generator, scanner: Ultrasound, heart: Heart, window: Window
+) -> list[Pixels]:
     shape = (scanner.rows, scanner.columns)
     still, texture = speckle(rng, shape), 2.0 * smooth_noise(rng, shape, 6)
     dropout = np.maximum(4.0 * smooth_noise(rng, (1, shape[1]), 7), 0) * np.ones(shape)
-    sector, depth = _sector(scanner)
+    sector, depth, angle = _sector(scanner)
+    lateral = window.lateral / (1 + np.exp((np.radians(13) - angle) / np.radians(3)))
+    loss = (4.0 * depth + dropout + lateral).astype(np.float32)
+    clutter = 10 ** ((MUSCLE_DB + window.clutter - 30 * np.maximum(depth - 0.2, 0)) / 10)
     frames = []
     for share in _filling(heart):
         inside, _, muscle = _place(scanner, heart, *share)
         echo = OUTSIDE_DB + texture
         echo = echo + muscle * (MUSCLE_DB - OUTSIDE_DB)
         echo = _with_atria_and_right_heart(scanner, heart, share, echo)
-        echo = echo * (1 - inside) + inside * BLOOD_DB
+        echo = echo * (1 - inside) + inside * (BLOOD_DB + window.haze)
+        echo = 10 * np.log10(10 ** (echo / 10) + clutter)
         moved = STILL * still + np.float32(np.sqrt(1 - STILL**2)) * speckle(rng, shape)
-        loss = (4.0 * depth + dropout).astype(np.float32)
         image = picture(scanner, moved, echo.astype(np.float32), loss)
         frames.append(stored(image * sector))
     return frames
@@ -187,13 +226,14 @@ def _with_atria_and_right_heart(
     return np.asarray(echo + valve * (MUSCLE_DB - echo) * 0.8)
 
 
-def _sector(scanner: Ultrasound) -> tuple[Image, Image]:
-    """Where the sector is, and relative depth (rows, columns)."""
+def _sector(scanner: Ultrasound) -> tuple[Image, Image, Image]:
+    """Where the sector is, relative depth, and angle to the right in radians (rows, columns)."""
     row = np.arange(scanner.rows, dtype=np.float32)[:, None] + 2
     column = np.arange(scanner.columns, dtype=np.float32) - (scanner.columns - 1) / 2
     radius = np.hypot(row, column)
-    inside = (np.abs(np.arctan2(column, row)) < HALF_ANGLE) & (radius < scanner.rows)
-    return inside.astype(np.float32), np.asarray(radius / scanner.rows, dtype=np.float32)
+    angle = np.arctan2(column, row)
+    inside = (np.abs(angle) < HALF_ANGLE) & (radius < scanner.rows)
+    return inside.astype(np.float32), np.asarray(radius / scanner.rows), np.asarray(angle)
 
 
 def _severity(ejection: float) -> str:
