@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from monitors.attribution import INTERCEPTS, READ_GAIN, Labels, Reads, Verdict, attribute
+from monitors.attribution import (
+    INTERCEPTS,
+    LOOSE,
+    READ_GAIN,
+    Labels,
+    Reads,
+    Verdict,
+    attribute,
+)
 from monitors.moved import Moved
 
 A, G = 4, 5  # acquisition entries, then score and embedding
@@ -82,6 +90,18 @@ def test_a_cause_that_every_likely_set_holds_is_named_whatever_is_beside_it() ->
         sum(p for name, p in sets.items() if "scanner" in name.split("+")), abs=0.03
     )
     assert verdict.probability <= 1
+
+
+def test_a_loose_hypothesis_needs_more_to_be_named_but_keeps_a_name() -> None:
+    rho = -0.07
+    mix = MIX * ((1 - P) / (1 - RATE) * (1 - RATE - rho) + P / RATE * (RATE + rho))
+    missed = (a_shift(rho * DIRECTION), some_labels(0.75, mix / mix.sum(), 3000), some_reads())
+
+    verdict = attribute(*missed, {}, 0.6)
+
+    assert 0.6 < verdict.candidates["performance"] < LOOSE[("performance",)]
+    assert verdict.causes == ("undetermined",)
+    assert attribute(*missed, {}, 0.6, ("performance",)).causes == ("performance",)
 
 
 def test_moved_acquisition_is_the_scanner_without_any_label() -> None:

@@ -58,8 +58,8 @@ def test_what_a_lock_could_explain_waits_for_the_fixed_images() -> None:
     mix = MIX * ((1 - P) / (1 - RATE) * (1 - RATE - rho) + P / RATE * (RATE + rho))
     missed = (a_shift(rho * DIRECTION), some_labels(0.75, mix / mix.sum(), 3000), some_reads())
 
-    before = attribute(*missed, {}, 0.6, rescored=False)
-    after = attribute(*missed, {}, 0.6, rescored=True)
+    before = attribute(*missed, {}, 0.6, ("performance",), rescored=False)
+    after = attribute(*missed, {}, 0.6, ("performance",), rescored=True)
 
     assert (before.causes, before.missing) == (("undetermined",), ("sentinel scores",))
     assert after.causes == ("performance",)
