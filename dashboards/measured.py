@@ -21,6 +21,7 @@ from app.central.surveillance.measured import (
 )
 from app.central.surveillance.subgroups import Level
 from dashboards import wording
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Calibration, CalibrationBin, Forest, Group
 from monitors.annotation import Recalibration, mantel_haenszel, recalibrate
 from monitors.errors import MonitorError
@@ -33,11 +34,18 @@ LEAST_IN_BIN = 20
 
 
 def performance_forest(
-    name: str, rows: Sequence[tuple[str, int, Rate | None, str]], overall: Rate
+    name: str,
+    rows: Sequence[tuple[str, int, Rate | None, str]],
+    overall: Rate,
+    score: float | None = None,
 ) -> Forest:
-    """Measured and estimated values by month, against the cleared one."""
+    """Measured and estimated values by month, against that of the validation cohort.
+
+    score : from which cases were flagged, where that is not always the same.
+    """
+    flagged = "" if score is None else f", flagged from {score:g}"
     return Forest(
-        title=f"{wording.sentence_case(name)}, measured and estimated",
+        title=f"{wording.sentence_case(name)}, measured and estimated{flagged}",
         caption=(
             f"Line: validation cohort, {float(overall.value):.2f} ({float(overall.low):.2f}–"
             f"{float(overall.high):.2f}). Measured rows rest on reads; estimated rows on scores "
@@ -79,7 +87,7 @@ def calibration(schema: Schema, found: Counts, days: str) -> CalibrationFound | 
         title="Calibration: observed share of positives by score",
         caption=(
             f"{wording.count(int(labelled.sum()), 'audited read')}, {days}; 95 % intervals "
-            f"per point. {wording.bins_left_out(left_out, LEAST_IN_BIN)}"
+            f"per point. {phrases.bins_left_out(left_out, LEAST_IN_BIN)}"
             "Below: scores of all cases."
         ),
         bins=tuple(
@@ -201,8 +209,8 @@ def flagged_forest(margin: str, levels: Sequence[Level], k: int) -> Forest | Non
 def _flagged_group(level: Level) -> Group:
     name = wording.level(level.margin, level.name)
     if level.cases is None:
-        return Group(name, 0, None, note=wording.SUPPRESSED)
-    note = "" if level.flagged_rate else wording.needs_level(level)
+        return Group(name, 0, None, note=phrases.SUPPRESSED)
+    note = "" if level.flagged_rate else phrases.needs_level(level)
     return group(name, level.cases, level.flagged_rate, note)
 
 
@@ -250,6 +258,6 @@ def readers_forest(rows: Sequence[Readers]) -> Forest:
 def _readers_group(row: Readers) -> Group:
     n = row.current[0]
     if row.ratio is None or not 0 < row.ratio[1] <= row.ratio[2] < np.inf:
-        return Group(row.group, n, None, note=wording.NO_COMPARISON)
+        return Group(row.group, n, None, note=phrases.NO_COMPARISON)
     value, low, high = (float(v) for v in np.log(row.ratio))
     return Group(row.group, n, value, low, high)

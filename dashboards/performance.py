@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from app.central.surveillance.measured import Measured, Rate
-from app.central.surveillance.performance import PerformanceView
+from app.central.surveillance.performance import AtPoint, PerformanceView
 from app.central.surveillance.subgroups import Level
 from app.contracts.manifest import Proportion, SubgroupRow
 from dashboards import filters, wording
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart
 from dashboards.measured import flagged_forest, performance_forest
-from dashboards.pages.views import Grid
+from dashboards.pages.views import Fact, Grid
 from dashboards.wording import sentence_case
 
 AREA = "auc"
@@ -20,64 +21,103 @@ DRAWN = ("sensitivity", "specificity")
 
 def sentences(view: PerformanceView, days: str) -> tuple[str, ...]:
     """What was measured over `days`, or why not and what would change it."""
-    if view.overall is None:
-        return (wording.NO_THRESHOLD,)
-    estimate = wording.ESTIMATED if view.may_estimate else wording.NOT_ESTIMATED
+    if is_unmeasured(view):
+        return (phrases.NO_THRESHOLD,)
+    several = (phrases.NOT_POOLED,) if view.further else ()
+    estimate = phrases.ESTIMATED if view.may_estimate else phrases.NOT_ESTIMATED
+    is_weighted = any(at.overall is not None and at.overall.rates for at in view.points)
     return (
-        wording.measured_sentence(view.overall, days),
-        *wording.would_change(view.overall),
-        *((wording.READS_WEIGHTED,) if view.overall.rates else ()),
+        *several,
+        *(s for at in view.points for s in _measured(at, days, is_alone=not view.further)),
+        *((phrases.READS_WEIGHTED,) if is_weighted else ()),
         estimate,
     )
 
 
-def compared_grid(view: PerformanceView) -> Grid:
-    """Every figure as cleared, as measured, and as estimated where that is allowed."""
-    found = view.overall
+def is_unmeasured(view: PerformanceView) -> bool:
+    """Whether the device version has no threshold, and never had another in the period."""
+    return view.threshold is None and not view.uses and not view.further
+
+
+def _measured(at: AtPoint, days: str, *, is_alone: bool) -> tuple[str, ...]:
+    where = () if is_alone and not at.uses else (phrases.at_point(at),)
+    if at.overall is None:
+        return where
+    found = at.overall
+    return (
+        *where,
+        phrases.measured_sentence(found, days),
+        *phrases.would_change(found),
+    )
+
+
+def _from(at: AtPoint, caption: str, view: PerformanceView) -> str:
+    """A caption that names its operating point where there is more than the cleared one."""
+    if not view.further and not at.uses:
+        return caption
+    return f"{caption}; {phrases.flagged_from(at)}"
+
+
+def compared_grids(view: PerformanceView) -> tuple[Grid, ...]:
+    """Every figure as cleared, as measured, and as estimated where that is allowed; a table for
+    each operating point that was in force."""
+    return tuple(_compared(at, view) for at in view.points)
+
+
+def _compared(at: AtPoint, view: PerformanceView) -> Grid:
+    found = at.overall
     if found is None:
-        return Grid("Measured, beside the validation cohort", (), (), empty=wording.NO_THRESHOLD)
-    estimates = ("Estimated from scores (95 %)",) if view.estimated else ()
+        why = phrases.CLASSES_NOT_TOLD_APART if at.uses else phrases.NO_THRESHOLD
+        return Grid("Measured, beside the validation cohort", (), (), empty=why)
+    estimates = ("Estimated from scores (95 %)",) if at.estimated else ()
     rows = [
         (
             name,
-            _rate(key, view.cleared),
+            _rate(key, at.cleared),
             _rate(key, found.rates, _bounds(key, found)),
-            *((_rate(key, view.estimated),) if estimates else ()),
+            *((_rate(key, at.estimated),) if estimates else ()),
         )
-        for key, name in wording.MEASURES.items()
+        for key, name in phrases.MEASURES.items()
     ]
     reads = wording.count(found.reads, "audited read")
     how = f"Measured on {reads}" if found.rates else wording.sentence_case(f"{reads}, not measured")
+    cohort = f"{how}, beside the validation cohort of {filters.whole(at.cleared_cases)} cases"
+    first = "Validation cohort, from this score (95 %)" if at.uses else "As cleared (95 %)"
     return Grid(
-        f"{how}, beside the validation cohort of {filters.whole(view.cleared_cases)} cases",
-        ("Measure", "As cleared (95 %)", "Measured (95 %)", *estimates),
+        _from(at, cohort, view),
+        ("Measure", first, "Measured (95 %)", *estimates),
         tuple(rows),
         numeric=frozenset({1, 2, 3}),
     )
 
 
-def sites_grid(view: PerformanceView, names: Mapping[str, str]) -> Grid:
+def sites_grids(view: PerformanceView, names: Mapping[str, str]) -> tuple[Grid, ...]:
     """The same by site, in per cent; a site without figures says what it lacks."""
-    refused = any(not found.rates for found in view.sites.values())
+    return tuple(_sites(at, view, names) for at in view.points if at.sites or not view.further)
+
+
+def _sites(at: AtPoint, view: PerformanceView, names: Mapping[str, str]) -> Grid:
+    refused = any(not found.rates for found in at.sites.values())
     rows = [
         (
             names.get(site, site),
             filters.whole(sum(found.cases)),
             filters.whole(found.reads),
-            *(_compact(key, found) for key in wording.MEASURES),
-            *((wording.unmeasured(found) or "–",) if refused else ()),
+            *(_compact(key, found) for key in phrases.MEASURES),
+            *((phrases.unmeasured(found) or "–",) if refused else ()),
         )
-        for site, found in view.sites.items()
+        for site, found in at.sites.items()
     ]
+    caption = "Measured by site, in per cent (AUC: of 1), with the 95 % interval of each"
     return Grid(
-        "Measured by site, in per cent (AUC: of 1), with the 95 % interval of each",
+        _from(at, caption, view),
         (
-            *("Site", "Cases", "Reads", *wording.MEASURES_SHORT.values()),
+            *("Site", "Cases", "Reads", *phrases.MEASURES_SHORT.values()),
             *(("Why not",) if refused else ()),
         ),
         tuple(rows),
         numeric=frozenset(range(1, 8)),
-        empty="No site runs this version." if view.overall else wording.NO_THRESHOLD,
+        empty="No site runs this version." if at.overall else phrases.NO_THRESHOLD,
     )
 
 
@@ -100,31 +140,51 @@ def _unbroken(low: float, high: float, places: int) -> str:
 
 def site_forests(view: PerformanceView, names: Mapping[str, str]) -> tuple[Chart, ...]:
     """Sensitivity and specificity of all sites and of each, against the cleared one."""
-    if view.overall is None:
-        return ()
-    parts = {"all sites": view.overall, **{names.get(s, s): m for s, m in view.sites.items()}}
-    if not view.estimated and not any(found.rates for found in parts.values()):
-        return ()
-    charts = []
-    for key in (k for k in DRAWN if k in view.cleared):
+    return tuple(c for at in view.points for c in _site_forests(at, view, names))
+
+
+def _site_forests(at: AtPoint, view: PerformanceView, names: Mapping[str, str]) -> Iterator[Chart]:
+    if at.overall is None:
+        return
+    parts = {"all sites": at.overall, **{names.get(s, s): m for s, m in at.sites.items()}}
+    if not at.estimated and not any(found.rates for found in parts.values()):
+        return
+    for key in (k for k in DRAWN if k in at.cleared):
         rows = [_row(f"{name} measured", found, key) for name, found in parts.items()]
-        if key in view.estimated:
-            n = sum(view.overall.cases)
-            rows.insert(1, ("all sites estimated", n, view.estimated[key], ""))
-        charts.append(performance_forest(key, rows, view.cleared[key]))
-    return tuple(charts)
+        if key in at.estimated:
+            n = sum(at.overall.cases)
+            rows.insert(1, ("all sites estimated", n, at.estimated[key], ""))
+        yield performance_forest(key, rows, at.cleared[key], score(at, view))
+
+
+def score(at: AtPoint, view: PerformanceView) -> float | None:
+    """From which score, where a figure has to say so."""
+    return at.threshold if view.further or at.uses else None
+
+
+def point_facts(view: PerformanceView, name: str) -> tuple[Fact, ...]:
+    """Operating points in force; `name` is that of the cleared one."""
+    return tuple(
+        Fact(
+            "Operating point",
+            phrases.in_force(at, name)
+            if at.uses or view.further
+            else f"{name}, from {at.threshold:g}",
+        )
+        for at in view.points
+    )
 
 
 def _row(name: str, found: Measured, key: str) -> tuple[str, int, Rate | None, str]:
-    return name, found.reads, found.rates.get(key), wording.unmeasured(found)
+    return name, found.reads, found.rates.get(key), phrases.unmeasured(found)
 
 
 def subgroup_sentences(view: PerformanceView) -> tuple[str, ...]:
     """How sub-groups leave sites, what of the fleet they cover, and what they cannot tell."""
     covered = (
-        wording.coverage(c.margin, c.silent, c.sites, c.cases) for c in view.subgroups.coverage
+        phrases.coverage(c.margin, c.silent, c.sites, c.cases) for c in view.subgroups.coverage
     )
-    return (wording.SUBGROUPS, *covered, wording.SUBGROUPS_UNMEASURED)
+    return (phrases.SUBGROUPS, *covered, phrases.SUBGROUPS_UNMEASURED)
 
 
 def subgroup_forests(view: PerformanceView) -> tuple[Chart, ...]:
@@ -150,22 +210,30 @@ def _level_row(level: Level) -> tuple[str, ...]:
     name = sentence_case(wording.characteristic(level.margin))
     words = wording.level(level.margin, level.name)
     if level.cases is None:
-        return (name, words, wording.SUPPRESSED, "–", wording.needs_level(level), "–", "–")
+        return (
+            name,
+            words,
+            phrases.SUPPRESSED,
+            "–",
+            phrases.needs_level(level),
+            "–",
+            "–",
+        )
     rate = level.flagged_rate
     return (
         name,
         words,
         filters.whole(level.cases),
         filters.whole(level.flagged),
-        _share(rate) if rate else wording.needs_level(level),
+        _share(rate) if rate else phrases.needs_level(level),
         *_reads(level),
     )
 
 
 def _reads(level: Level) -> tuple[str, str]:
     if level.reads is None:
-        return wording.NOT_TOLD_APART, "–"
-    share = filters.rate(level.positive / level.reads) if level.reads else wording.NO_READS
+        return phrases.NOT_TOLD_APART, "–"
+    share = filters.rate(level.positive / level.reads) if level.reads else phrases.NO_READS
     return filters.whole(level.reads), share
 
 

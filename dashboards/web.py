@@ -8,6 +8,7 @@ from dashboards import assets, example
 from dashboards.pages import (
     duty,
     letters,
+    notes,
     provider,
     recalibration,
     recalibration_preview,
@@ -33,7 +34,7 @@ def install(app: FastAPI) -> None:
     `app.state` must hold settings, sessions (the example's, too), key and renderers, as
     `create_app` leaves them.
     """
-    for part in (assets, sign_in, provider, reports, routes, duty, letters):
+    for part in (assets, sign_in, provider, reports, routes, duty, letters, notes):
         app.include_router(part.router)
     for part in (recalibration, recalibration_preview, enrolment, accounts):
         app.include_router(part.router)

@@ -1,7 +1,7 @@
-"""Every fixed sentence a person reads, and the few rules that build sentences from facts.
+"""Fixed sentences a person reads, and the few rules that build sentences from facts.
 
-Reviewers read diffs of this file. Words are the glossary's. Sentences for hospitals use no
-statistics; counts come from one partition of the fleet, so that they add up.
+Reviewers read diffs of these files (`wording_*.py`). Words are the glossary's. Sentences for
+hospitals use no statistics; counts come from one partition of the fleet, so that they add up.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from dashboards.charts.spec import State
 
 if TYPE_CHECKING:
     from app.central.reports.service import Rebuilt
-    from app.central.surveillance.measured import Measured
-    from app.central.surveillance.subgroups import Level
-    from dashboards.measured import PrevalenceRow, Readers
 
 CAUTION = (
     "A signal suggests a change worth verifying. It does not show that the device's performance "
@@ -118,56 +115,6 @@ EVIDENTLY_NOTE = (
     "bin. No decision should rest on it alone."
 )
 
-ESTIMATED = (
-    "Estimated values rest on scores alone and on the cleared calibration; they are not "
-    "measurements."
-)
-NOT_ESTIMATED = (
-    "No values are estimated from scores: an open signal has another cause than the share of "
-    "positive cases, and an estimate would then hide a loss."
-)
-MEASURES = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "Positive predictive value",
-    "npv": "Negative predictive value",
-    "auc": "Area under the ROC curve",
-}
-MEASURES_SHORT = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "auc": "AUC",
-}
-READS_WEIGHTED = (
-    "Only reads of the random audit count. Each stands for all cases of its bin of scores, so that "
-    "reading more of the flagged cases biases no figure. The area under the ROC curve is that of "
-    "these bins, measured and cleared alike."
-)
-ONLY_BOUNDS = "only bounds: some scores have cases and no read"
-SUBGROUPS_UNMEASURED = (
-    "Sensitivity and specificity by sub-group are not assessable from windows: a sub-group's reads "
-    "leave a site by quarter of the score, without the cases of each quarter, and cannot be "
-    "weighted. A freshly labelled holdout measures them."
-)
-NOT_TOLD_APART = "not told apart"
-NO_THRESHOLD = "Not assessable: the operating point of this device version has no threshold."
-SUPPRESSED = "not sent, or fewer than 11"
-NO_READS = "no reads"
-NO_COMPARISON = "not assessable: too few reads of both kinds"
-SUBGROUPS = (
-    "Sites send each sub-group once a month, as margins, never crossed. Cells under 11 cases "
-    "do not leave a site, and neither do others that would give them back."
-)
-PREVALENCE_ASSUMES = (
-    "The estimate assumes that positive and negative cases score as they did in the validation "
-    "cohort. Missed positives look like fewer positives: a fall is not good news without reads."
-)
-ANNOTATION = (
-    "Groups are compared with themselves, at equal scores, so that a changed mix of cases does "
-    "not look like changed reading. An odds ratio of 1 is no change."
-)
 SCANNERS = (
     "A new software version is an event: its windows are compared with those of the version "
     "before, until a new reference period is approved."
@@ -258,7 +205,7 @@ EVALUATE_NOW = (
     "Everything that had arrived by the newest 06:00 UTC, under the plan and the reference in "
     "force. The daily evaluation does the same by itself; asking adds no look and no false signal."
 )
-NOT_EVALUATED = "Not evaluated yet: an approved reference period is needed."
+NO_EVALUATION = "Not evaluated yet: an approved reference period is needed."
 RUN_STATES = {
     "due": "An evaluation asked for or due at {} waits for a worker.",
     "running": "An evaluation asked for or due at {} is running.",
@@ -286,6 +233,14 @@ ACTIONS = {
     "leave_open": "inconclusive: the evidence does not decide",
     "reopen": "reopen the assessment",
 }
+NOTES = {
+    "answer": "Answer of a site",
+    "file": "Number of the manufacturer's CAPA or complaint file",
+}
+NOTE_HINT = (
+    "Nothing of a patient. What is signed here is kept as it is; something later is another record."
+)
+CHOOSE_NOTE = "What it is: choose one."
 VERDICTS = {
     "start_assessment": "assessment started",
     "confirm": "confirmed",
@@ -743,133 +698,9 @@ def received(days: int, of: int, cases: int, heard: datetime | None) -> str:
     return f"{days} of {of} days received, {count(cases, 'case')}, {last}"
 
 
-def needs_reads(got: int, needed: int) -> str:
-    """Too few reads, in numbers."""
-    return f"needs reference reads: {got} of {needed}"
-
-
 def needs_cases(got: int, needed: int) -> str:
     """Too few cases, in numbers."""
     return f"not assessable: {count(got, 'case')}, {needed} needed"
-
-
-def needs_level(level: Level) -> str:
-    """Why a level has no rate: how many of its cases came, and how many it needs."""
-    if level.cases is None:
-        return f"not assessable: needs {level.needed} cases"
-    return needs_cases(level.cases, level.needed)
-
-
-def bins_left_out(n: int, least: int) -> str:
-    """Bins of a curve that held too few reads to be drawn."""
-    if not n:
-        return ""
-    verb = "is" if n == 1 else "are"
-    return f"{sentence_case(count(n, 'bin'))} with fewer than {least} reads {verb} left out. "
-
-
-def with_error(value: float, error: float) -> str:
-    """A coefficient with its 95 % interval."""
-    return f"{value:.2f} ({value - 1.96 * error:.2f} to {value + 1.96 * error:.2f})"
-
-
-def measured_sentence(found: Measured, days: str) -> str:
-    """Sensitivity and specificity with intervals, n and `days`; or why there are none."""
-    if found.rates:
-        shown = [
-            f"{name} {v.value:.2f} ({v.low:.2f}–{v.high:.2f})"
-            for name, v in (
-                ("Sensitivity", found.rates["sensitivity"]),
-                ("specificity", found.rates["specificity"]),
-            )
-        ]
-        return f"{' and '.join(shown)}, measured on {found.reads} reads, {days}."
-    if found.bounds:
-        low, high = found.bounds["sensitivity"]
-        return (
-            f"Sensitivity lies between {low:.2f} and {high:.2f}: some scores have cases but no "
-            f"read, so that {found.reads} reads give bounds and no estimate."
-        )
-    return f"Performance was not measured, {days}: {unmeasured(found)}."
-
-
-def unmeasured(found: Measured) -> str:
-    """Why reads give no estimate; "" where they do."""
-    if found.rates:
-        return ""
-    if found.reads < found.needed:
-        return needs_reads(found.reads, found.needed)
-    return ONLY_BOUNDS if found.bounds else found.refused
-
-
-def would_change(found: Measured) -> tuple[str, ...]:
-    """What would turn a refusal into an estimate."""
-    if found.rates:
-        return ()
-    if found.reads < found.needed:
-        return (
-            f"{found.needed - found.reads} more reads of the random audit in this period, some "
-            "at every score at which there are cases, would allow an estimate.",
-        )
-    if found.bounds:
-        pairs = zip(found.cases, found.labelled, strict=True)
-        bins = count(sum(n > 0 and not read for n, read in pairs), "bin")
-        return (f"Audited reads in {bins} of scores without any would make these an estimate.",)
-    return ("A longer period, or an operating point on an edge of these bins, may change that.",)
-
-
-def prevalence_sentence(row: PrevalenceRow) -> str:
-    """The fleet's prevalence in a sentence."""
-    if row.estimate is None:
-        return f"Prevalence is not assessable: {row.reason.removeprefix('not assessable: ')}."
-    e = row.estimate
-    return (
-        f"About {100 * float(e.value):.0f} % of cases are estimated to be positive (95 % interval "
-        f"{100 * float(e.low):.1f} to {100 * float(e.high):.1f} %, {row.cases} cases)."
-    )
-
-
-def prevalence_cohort(share: float) -> str:
-    """What the present prevalence may not be compared with blindly."""
-    return (
-        f"In the validation cohort {100 * share:.1f} % were positive. The prevalence at a site may "
-        "differ from that of the validation cohort, and with it the predictive values, while "
-        "sensitivity and specificity stay as they were."
-    )
-
-
-def coverage(margin: str, silent: int, sites: int, cases: int) -> str:
-    """How much of the fleet a margin covers."""
-    name = sentence_case(characteristic(margin))
-    if not silent:
-        return (
-            f"{name}: sent by {'all ' if sites > 1 else ''}{count(sites, 'site')}, {cases} cases."
-        )
-    verb = "is" if cases == 1 else "are"
-    return (
-        f"{name} is not sent by {silent} of {count(sites, 'site')} (their choice, or groups too "
-        f"small); {count(cases, 'case')} {verb} covered."
-    )
-
-
-def annotation_sentence(rows: Sequence[Readers]) -> str:
-    """Whether any group reads differently, and how many were looked at."""
-    if not rows:
-        return "No audited read has arrived; changes of labelling cannot be seen."
-    moved = [r.group for r in rows if readers_finding(r) != "no change seen"]
-    compared = f"{count(len(rows), 'reader group')} {'was' if len(rows) == 1 else 'were'} compared"
-    if not moved:
-        return f"{compared} with the reference period; no change of labelling was seen."
-    return f"{compared} with the reference period; looked at singly, {listed(moved)} moved."
-
-
-def readers_finding(row: Readers) -> str:
-    """One group in words; a single look, without the budget of signals."""
-    if row.ratio is None:
-        return NO_COMPARISON
-    if row.ratio[1] <= 1 <= row.ratio[2]:
-        return "no change seen"
-    return f"calls positive {'more' if row.ratio[0] > 1 else 'less'} often"
 
 
 def rebuilt(found: Rebuilt) -> str:

@@ -464,7 +464,13 @@ def _mix(chart: spec.Mix) -> Json:
         )
         for i, level in enumerate(chart.levels)
     ]
-    axes = {"xaxis": _time_axis([d.day for d in chart.days]), "yaxis": _axis("share, %")}
+    total = [sum(d.counts) for d in chart.days]
+    data.append(_line(days, total, INK, "cases", yaxis="y2"))
+    axes = {
+        "xaxis": _time_axis([d.day for d in chart.days]) | {"anchor": "y2"},
+        "yaxis": _axis("share, %", domain=[0.24, 1]),
+        "yaxis2": _axis("cases", domain=[0, 0.16], nticks=2, rangemode="tozero"),
+    }
     return {"data": data, "layout": _layout(chart, annotations=_level_names(chart), **axes)}
 
 

@@ -182,7 +182,8 @@ def _date_axis(
     canvas: Canvas, start: date, end: date, x: Callable[[date], float], baseline: float
 ) -> None:
     for day, label in date_ticks(start, end):
-        canvas.text((x(day), baseline), label, anchor="middle")
+        at = min(x(day), WIDTH - text_width(label) / 2)  # the last one is not cut
+        canvas.text((at, baseline), label, anchor="middle")
 
 
 def _shade(

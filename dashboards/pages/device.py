@@ -26,6 +26,7 @@ from dashboards.evidence import Period, Scope
 from dashboards.pages.event_marks import event_marks
 from dashboards.pages.fleet import SiteState, site_states
 from dashboards.pages.frame import queue_row, topic_links
+from dashboards.pages.points import points_in_use
 from dashboards.pages.registers import EQUAL, lock_words
 from dashboards.pages.subjects import in_force, marks_of, reference_words
 from dashboards.pages.views import Fact, Grid, Link, SubjectView
@@ -64,7 +65,11 @@ def device_view(
         crumb="Device version",
         title=f"{version.device} {version.version}",
         state=worst([s.standing.state for s in states]),
-        sentences=(*words, wording.LOCKED),
+        sentences=(
+            *words,
+            *points_in_use(session, lock_digest, scope, now.date()),
+            wording.LOCKED,
+        ),
         facts=_facts(version, reference),
         signals=tuple(queue_row(s, now.date()) for s in listed),
         charts=_charts(session, lock_digest, reference, scope, signals, now.date()),
@@ -102,7 +107,7 @@ def _facts(version: DeviceVersionView, reference: ReferenceView | None) -> tuple
         Fact("UDI-DI", version.udi_di),
         Fact("Release", str(version.release_counter)),
         Fact("Lock digest", version.lock_digest, True),
-        Fact("Operating point", f"{version.operating_point}, flags from a score of {threshold}"),
+        Fact("Operating point", f"{version.operating_point}, cleared to flag from {threshold}"),
         Fact("Registered", filters.instant(version.registered_at)),
         Fact("Reference period", reference_words(reference)),
     )

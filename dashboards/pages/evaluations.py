@@ -18,7 +18,7 @@ def evaluation_view(session: Session, lock_digest: str, person: Person) -> Evalu
     """What the device page says of evaluations."""
     found = surveillance.newest_evaluation(session, lock_digest)
     run = on_demand.last_run(session, lock_digest)
-    sentences = [wording.NOT_EVALUATED]
+    sentences = [wording.NO_EVALUATION]
     if found is not None:
         when = filters.instant(found.evaluated_at)
         sentences = [wording.evaluated(found.upto.isoformat(), found.windows, when)]

@@ -26,6 +26,7 @@ from dashboards.evidence import BLOCKS, SiteRate
 from dashboards.pages.first_steps import first_steps
 from dashboards.pages.frame import queue_row
 from dashboards.pages.paging import page_of
+from dashboards.pages.points import points_in_use
 from dashboards.pages.registers import balance_sentences
 from dashboards.pages.views import FleetView, Link, Step, Strip
 from dashboards.wording import Standing
@@ -92,7 +93,10 @@ def fleet_view(
     rows = page_of(states, page, STRIPS_A_PAGE)
     return FleetView(
         title=f"{device} · {wording.count(len(states), 'site')} · {iso_week(now.date())}",
-        sentences=wording.fleet_sentences(len(here), [s.standing for s in states]),
+        sentences=(
+            *wording.fleet_sentences(len(here), [s.standing for s in states]),
+            *points_in_use(session, version.lock_digest, scope, now.date()),
+        ),
         queue=tuple(queue_row(s, now.date()) for s in open_signals[:QUEUED]),
         empty_queue="" if open_signals else _empty_queue(session, standing, states),
         versions=_links(versions, version),

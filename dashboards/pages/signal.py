@@ -14,8 +14,10 @@ from app.central.alerts.models import MailState
 from app.central.events import service as events
 from app.central.intake.arrival import evaluation_instant
 from app.central.surveillance import evidence as stored
+from app.central.surveillance import notes
 from app.central.surveillance.evidence import OtherChange, Proof
 from app.central.surveillance.models import Action
+from app.central.surveillance.notes import NoteKind
 from app.central.surveillance.pool import pool_within
 from app.central.surveillance.service import SignalView as StoredSignal
 from app.contracts.signals import Signal
@@ -86,6 +88,7 @@ def signal_view(
         form=(form or empty_form(one)) if may_assess and one.actions else None,
         duty=duty,
         form_absent=_form_absent(one),
+        may_note=duty.may_sign and scope is None,
         letters=_letters(one) if duty.may_sign and scope is None else (),
         may_recalibrate=not one.other_sites and (scope is None or may_assess),
     )
@@ -245,6 +248,9 @@ def _history(session: Session, one: StoredSignal, scope: str | None) -> tuple[Hi
     for sent in letters.of_signal(session, one.id, scope=scope):
         words = f"Letter {sent.id} to {sent.site_id}, {sent.printed_name}"
         rows.append((sent.sent_at, words, f"/letters/{sent.id}"))
+    for note in notes.of_signal(session, one.id, scope=scope):
+        what = f"Answer of {note.site_id}" if note.kind is NoteKind.ANSWER else "File"
+        rows.append((note.noted_at, f"{what}: {note.text} ({note.id}, {note.printed_name})", ""))
     for decision in one.decisions:
         verdict = wording.VERDICTS[decision.action.value]
         words = f"{wording.sentence_case(verdict)}, {decision.printed_name}"

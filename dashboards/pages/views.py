@@ -246,7 +246,22 @@ class SignalView:
     duty: DutyView
     form_absent: str = ""
     letters: tuple[Link, ...] = ()  # to write, a site each
+    may_note: bool = False  # may write down a site's answer, or the number of a file
     may_recalibrate: bool = True  # may look whether a new operating point answers it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotePage:
+    """The form for what is written down about a signal, with what was typed before a refusal."""
+
+    title: str
+    signal: str
+    kinds: tuple[tuple[str, str], ...]
+    sites: tuple[str, ...]
+    kind: str
+    site: str
+    text: str
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.central.surveillance import evidence as stored
 from app.central.surveillance.evidence import SignalEvidence, SiteStanding, WeeklySeries
 from app.central.surveillance.performance import PerformanceView
 from dashboards import evidence, filters, performance, wording
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart, Comparison, Lane, Panel, Span, Stage, State, TimeLine
 from dashboards.evidence import Period, Scope, Series, SiteRate
 from dashboards.pages.fleet import SiteState, heat_map
@@ -346,14 +347,14 @@ def _performance(report: DriftReport) -> Section:
         title,
         (
             *performance.sentences(view, days),
-            wording.prevalence_cohort(view.cleared_prevalence),
+            phrases.prevalence_cohort(view.cleared_prevalence),
             *performance.subgroup_sentences(view),
         ),
         facts=_operating_point(report, view),
         charts=(*performance.site_forests(view, names), *performance.subgroup_forests(view)),
         grids=(
-            performance.compared_grid(view),
-            performance.sites_grid(view, names),
+            *performance.compared_grids(view),
+            *performance.sites_grids(view, names),
             performance.subgroup_grid(view),
             performance.cleared_subgroups_grid(view.cleared_subgroups),
         ),
@@ -361,12 +362,12 @@ def _performance(report: DriftReport) -> Section:
 
 
 def _operating_point(report: DriftReport, view: PerformanceView) -> tuple[Fact, ...]:
-    if view.threshold is None or view.overall is None:
+    if performance.is_unmeasured(view):
         return ()
-    point = f"{report.device.operating_point}, from {view.threshold:g}, as cleared"
+    reads = sum(at.overall.reads for at in view.points if at.overall)
     return (
-        Fact("Operating point", point),
-        Fact("Audited reads", filters.whole(view.overall.reads)),
+        *performance.point_facts(view, report.device.operating_point),
+        Fact("Audited reads", filters.whole(reads)),
     )
 
 

@@ -40,6 +40,20 @@ def test_every_page_asks_only_this_service_and_breaks_no_rule(visit: Visit) -> N
     assert visit.complaints == []
 
 
+def test_a_style_that_the_policy_forbids_is_a_complaint(visit: Visit) -> None:
+    """Planted: a page with such a style would fail the test above."""
+    page = visit.open("/sign-in")
+    assert visit.complaints == []
+
+    page.evaluate(
+        "document.head.append(Object.assign(document.createElement('style'),"
+        "{textContent: 'p { color: red }'}))"
+    )
+
+    assert len(visit.complaints) == 1
+    assert "Content Security Policy" in visit.complaints[0]
+
+
 def test_charts_are_drawn_live_without_any_way_to_share_them(visit: Visit) -> None:
     visit.open("/signals/S-0001")
     visit.sign_in()

@@ -22,6 +22,7 @@ ASSIGNMENTS = {
     "report_remark": "text = ''",
     "report_signature": "signature = ''",
     "site_letter": "signature = ''",
+    "signal_note": "text = ''",
 }
 
 

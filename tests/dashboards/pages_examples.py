@@ -64,6 +64,7 @@ def paths(scene: Scene) -> dict[str, str]:
         "signals-all": "/signals?show=all",
         "signal": "/signals/S-0001",
         "letter-draft": f"/signals/S-0001/letters/{MOVED_SITE}",
+        "note": "/signals/S-0001/notes",
         "sites": "/sites",
         "site": f"/sites/{MOVED_SITE}",
         "scanners": f"/sites/{MOVED_SITE}/scanners",

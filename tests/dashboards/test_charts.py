@@ -15,18 +15,21 @@ import pytest
 from scipy.stats import binom
 
 from dashboards.charts import limits, palette, spec
-from dashboards.charts.drawing import date_ticks, spread, tick_labels, value_ticks
+from dashboards.charts.drawing import date_ticks, spread, text_width, tick_labels, value_ticks
 from dashboards.charts.plotly import FIGURES, figure
 from dashboards.charts.spec import (
     Chart,
     ControlChart,
     FunnelPoint,
+    Lane,
     Mix,
     PathChart,
     Reading,
+    Span,
     TimeLine,
 )
 from dashboards.charts.svg import RENDERERS, svg
+from dashboards.charts.svg_time import WIDTH
 from dashboards.charts.table import NOT_ASSESSABLE, TABLES, table
 from tests.dashboards.charts_examples import (
     EXAMPLES,
@@ -184,6 +187,31 @@ def test_an_empty_chart_says_why() -> None:
     )
 
     assert all("not assessable" in svg(chart) for chart in empty)
+
+
+def test_no_date_is_cut_at_the_edge_of_a_time_line() -> None:
+    line = TimeLine(
+        title="t",
+        caption="c",
+        lanes=(Lane("H01", ()),),
+        period=Span(START, START + timedelta(16)),
+    )
+
+    texts = [t for t in ElementTree.fromstring(svg(line)).iter(f"{SVG}text") if t.text]
+    dates = [t for t in texts if (t.text or "").startswith("20")]
+
+    assert len(dates) > 5
+    for text in dates:
+        assert float(text.get("x") or 0) + text_width(text.text or "") / 2 <= WIDTH
+
+
+def test_a_live_mix_shows_how_many_cases_its_shares_are_of() -> None:
+    chart = EXAMPLES["mix"]
+    assert isinstance(chart, Mix)
+
+    [cases] = [t for t in figure(chart)["data"] if t.get("yaxis") == "y2"]
+
+    assert cases["y"] == [sum(day.counts) for day in chart.days]
 
 
 def test_one_constant_reading_can_be_drawn() -> None:

@@ -12,6 +12,7 @@ from app.central.surveillance import measured as figures
 from app.central.surveillance.measured import Days, Rate
 from app.central.surveillance.subgroups import Level
 from dashboards import measured, wording
+from dashboards import wording_performance as phrases
 from dashboards.pages import scanners
 from monitors.errors import NotAssessable
 from monitors.observations import History, LabelRows
@@ -97,8 +98,8 @@ def test_a_site_is_measured_on_its_own_cases_and_reads(history: History) -> None
     everywhere = measured_in(some)
     assert [a + b for a, b in zip(first.cases, second.cases, strict=True)] == [*everywhere.cases]
     assert first.reads == everywhere.reads and first.rates and first.rates != everywhere.rates
-    assert not second.rates and wording.unmeasured(second) == "needs reference reads: 0 of 100"
-    assert "100 more reads of the random audit" in wording.would_change(second)[0]
+    assert not second.rates and phrases.unmeasured(second) == "needs reference reads: 0 of 100"
+    assert "100 more reads of the random audit" in phrases.would_change(second)[0]
 
 
 def test_a_bin_with_cases_but_no_read_gives_bounds_and_no_estimate(history: History) -> None:
@@ -110,9 +111,9 @@ def test_a_bin_with_cases_but_no_read_gives_bounds_and_no_estimate(history: Hist
 
     low, high = found.bounds["sensitivity"]
     assert not found.rates and 0 <= low < high <= 1
-    assert "Sensitivity lies between" in wording.measured_sentence(found, ALL.words)
-    assert wording.unmeasured(found) == wording.ONLY_BOUNDS
-    assert "reads in 1 bin of scores without any" in wording.would_change(found)[0]
+    assert "Sensitivity lies between" in phrases.measured_sentence(found, ALL.words)
+    assert phrases.unmeasured(found) == phrases.ONLY_BOUNDS
+    assert "reads in 1 bin of scores without any" in phrases.would_change(found)[0]
 
 
 def test_more_reads_than_cases_are_refused_in_words(history: History) -> None:
@@ -120,8 +121,8 @@ def test_more_reads_than_cases_are_refused_in_words(history: History) -> None:
 
     found = measured_in(replace(history, labels=labels))
 
-    assert not found.rates and "labelled <= cases expected" in wording.unmeasured(found)
-    assert "A longer period" in wording.would_change(found)[0]
+    assert not found.rates and "labelled <= cases expected" in phrases.unmeasured(found)
+    assert "A longer period" in phrases.would_change(found)[0]
 
 
 def test_cleared_figures_are_counted_at_the_operating_point(history: History) -> None:
@@ -178,7 +179,7 @@ def test_a_forest_of_subgroups_keeps_the_plans_order_and_the_place_of_what_is_mi
     assert forest is not None
     assert [g.name for g in forest.groups] == ["female", "male", "U", "other"]
     assert (forest.groups[0].low, forest.groups[0].high) == (limits.low, limits.high)
-    assert forest.groups[2].estimate is None and forest.groups[2].note == wording.SUPPRESSED
+    assert forest.groups[2].estimate is None and forest.groups[2].note == phrases.SUPPRESSED
     assert forest.groups[3].note == wording.needs_cases(29, 30)
     assert forest.overall == pytest.approx(103 / 629)
 
@@ -187,7 +188,7 @@ def test_readers_without_a_reference_are_not_compared(history: History) -> None:
     row = measured.readers("A", reads(history, Days(0, 1)), reads(history, ALL))
 
     assert row.ratio is None and row.reference == (0, 0)
-    assert wording.readers_finding(row) == wording.NO_COMPARISON
+    assert phrases.readers_finding(row) == phrases.NO_COMPARISON
     assert measured.readers_forest([row]).groups[0].estimate is None
 
 

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from app.central.accounts.models import Role
 from app.central.exports.tables import Name
 from dashboards import wording
+from dashboards import wording_performance as phrases
 from dashboards.headers import HEADERS, POLICY
 from dashboards.pages.topics.pages import PAGES
 from tests.dashboards.conftest import HOSTILE, MOVED_SITE, QUIET_SITE, SILENT_SITE, Scene
@@ -244,7 +245,7 @@ def test_performance_is_measured_on_reads_and_not_estimated_while_images_changed
 
     assert re.search(r"Sensitivity 0\.\d\d \(0\.\d\d–0\.\d\d\) and specificity", words)
     assert "measured on 760 reads, 2026-03-02 to 2026-03-18" in words
-    assert wording.NOT_ESTIMATED in words and " estimated 0" not in words
+    assert phrases.NOT_ESTIMATED in words and " estimated 0" not in words
     assert "Calibration slope" in words and "validation cohort of 16 cases" in words
 
 

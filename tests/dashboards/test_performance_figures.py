@@ -15,6 +15,7 @@ from app.central.surveillance.measured import Measured, Rate
 from app.central.surveillance.performance import PerformanceView
 from app.central.surveillance.subgroups import Level, Subgroups
 from dashboards import performance, wording
+from dashboards import wording_performance as phrases
 from dashboards.render import renderers
 from dashboards.reports.content import report_view
 from dashboards.reports.views import Section
@@ -26,7 +27,7 @@ READ = Measured(
     cases=(300, 100),
     labelled=(80, 60),
     positive=(4, 30),
-    rates=dict.fromkeys(wording.MEASURES, SOME),
+    rates=dict.fromkeys(phrases.MEASURES, SOME),
 )
 FEW = Measured(cases=(300, 100), labelled=(20, 17), positive=(1, 9))
 BOUNDED = replace(READ, labelled=(0, 140), rates={}, bounds={"sensitivity": (0.42, 0.97)})
@@ -69,7 +70,7 @@ def section(report: DriftReport) -> Section:
 
 
 def test_figures_stand_beside_the_cleared_ones_and_estimates_are_kept_apart() -> None:
-    grid = performance.compared_grid(VIEW)
+    [grid] = performance.compared_grids(VIEW)
 
     assert grid.caption == (
         "Measured on 140 audited reads, beside the validation cohort of 1\u202f200 cases"
@@ -85,13 +86,13 @@ def test_figures_stand_beside_the_cleared_ones_and_estimates_are_kept_apart() ->
 
 
 def test_a_site_without_figures_says_what_it_lacks() -> None:
-    grid = performance.sites_grid(VIEW, {"H01": "Hospital <b>"})
+    [grid] = performance.sites_grids(VIEW, {"H01": "Hospital <b>"})
 
     measured, few, bounded = grid.rows
     assert measured[:4] == ("Hospital <b>", "400", "140", "80.0 (70.0\u00a0to\u00a090.0)")
     assert (measured[7], measured[8]) == ("0.800 (0.700\u00a0to\u00a00.900)", "–")
     assert few[3:] == (*"–" * 5, "needs reference reads: 37 of 100")
-    assert bounded[3] == "42.0\u00a0to\u00a097.0" and bounded[8] == wording.ONLY_BOUNDS
+    assert bounded[3] == "42.0\u00a0to\u00a097.0" and bounded[8] == phrases.ONLY_BOUNDS
 
 
 def test_a_level_that_is_too_small_says_how_many_cases_it_needs() -> None:
@@ -101,16 +102,16 @@ def test_a_level_that_is_too_small_says_how_many_cases_it_needs() -> None:
         "not assessable: 29 cases, 30 needed",
         "not assessable: needs 30 cases",
     ]
-    assert grid.rows[1][6] == wording.NO_READS and grid.rows[2][2] == wording.SUPPRESSED
+    assert grid.rows[1][6] == phrases.NO_READS and grid.rows[2][2] == phrases.SUPPRESSED
 
 
 def test_without_a_threshold_nothing_is_measured_and_it_is_said_why() -> None:
     view = replace(VIEW, threshold=None, overall=None, sites={}, cleared={}, estimated={})
 
-    assert performance.sentences(view, "") == (wording.NO_THRESHOLD,)
+    assert performance.sentences(view, "") == (phrases.NO_THRESHOLD,)
     assert performance.site_forests(view, {}) == ()
-    for grid in (performance.compared_grid(view), performance.sites_grid(view, {})):
-        assert grid.rows == () and grid.empty == wording.NO_THRESHOLD
+    for grid in (*performance.compared_grids(view), *performance.sites_grids(view, {})):
+        assert grid.rows == () and grid.empty == phrases.NO_THRESHOLD
 
 
 def test_no_chart_is_drawn_of_sites_that_all_lack_reads() -> None:

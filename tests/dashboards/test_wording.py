@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -276,3 +278,24 @@ def test_a_sub_group_named_in_a_record_is_spelled_and_other_names_stay() -> None
     assert wording.spelled("sex F") == "female"
     assert wording.spelled("original version") == "original version"
     assert wording.spelled("sensitivity") == "sensitivity"
+
+
+def test_no_sentence_takes_the_name_of_another() -> None:
+    """The later one would stand where the earlier was meant, and nobody would be told."""
+    twice = {}
+    for path in sorted(Path(wording.__file__).parent.glob("wording*.py")):
+        body = ast.parse(path.read_text("utf-8")).body
+        targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+        names = Counter(t.id for t in targets if isinstance(t, ast.Name))
+        twice[path.name] = [name for name, n in names.items() if n > 1]
+
+    assert len(twice) > 2
+    assert {name: found for name, found in twice.items() if found} == {}
+
+
+def test_a_site_that_nothing_was_evaluated_for_says_so() -> None:
+    waiting = Standing("Hospital A", State.NOT_ASSESSABLE, reason=wording.NOT_EVALUATED)
+
+    assert wording.fleet_sentences(0, [waiting])[1] == (
+        "1 site is not assessable (nothing has been evaluated yet): Hospital A."
+    )

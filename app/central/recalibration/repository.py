@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Result, bindparam, select
 from sqlalchemy.orm import Session
 
+from app.central.fleet.models import Edge
 from app.central.intake.models import StoredWindow
 from app.central.recalibration.models import (
     ChangePlan,
@@ -74,6 +75,12 @@ def releases(session: Session, lock_digest: str, site_id: str) -> Sequence[Point
     return session.scalars(query.order_by(PointRelease.counter)).all()
 
 
+def releases_of_version(session: Session, lock_digest: str) -> Sequence[PointRelease]:
+    """Every release of a device version, by site, oldest first."""
+    query = select(PointRelease).where(PointRelease.lock_digest == lock_digest)
+    return session.scalars(query.order_by(PointRelease.site_id, PointRelease.counter)).all()
+
+
 def releases_of(session: Session, proposal_id: str) -> Sequence[PointRelease]:
     """Every release of one proposal, oldest first."""
     query = select(PointRelease).where(PointRelease.proposal_id == proposal_id)
@@ -134,3 +141,18 @@ def newest_windows(session: Session, lock_digest: str, site_id: str, n: int = 64
         w.lock_digest == lock_digest, w.site_id == site_id, w.stream == "cases"
     )
     return list(session.scalars(query.order_by(w.end.desc(), w.received_at.desc()).limit(n)))
+
+
+def windows_after(session: Session, release: PointRelease, until: date) -> Result[datetime, bytes]:
+    """Start and exact bytes of the site's case windows that began between a release's hour and
+    `until`, oldest first, a few in memory at a time; to be closed."""
+    w = StoredWindow
+    edges = select(Edge.id).where(Edge.site_id == release.site_id)
+    query = select(w.start, w.raw).where(
+        w.edge_id.in_(edges),
+        w.start >= release.effective_from,
+        w.start < datetime.combine(until, time(0), tzinfo=UTC),
+        w.lock_digest == release.lock_digest,
+        w.stream == "cases",
+    )
+    return session.execute(query.order_by(w.start).execution_options(yield_per=4))

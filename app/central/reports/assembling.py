@@ -15,6 +15,7 @@ from app.central.fleet import service as fleet
 from app.central.intake import service as intake
 from app.central.plain import plain
 from app.central.recalibration import releases, watch
+from app.central.recalibration.in_force import in_force
 from app.central.references import repository as references_repository
 from app.central.references import service as references
 from app.central.reports.ports import DriftReport, PeriodTotals, ReportedSignal
@@ -53,6 +54,8 @@ def assemble(
     windows = arrived_windows(session, lock_digest, upto=now.date() + timedelta(1))
     history = history_of(fleet.layout_of(session, lock_digest), windows)
     device = fleet.device_version(session, lock_digest)
+    manifest = fleet.manifest_of(fleet.get_device_version(session, lock_digest))
+    days = Days(start.toordinal(), end.toordinal())
     return DriftReport(
         number=number,
         device=device,
@@ -84,9 +87,10 @@ def assemble(
         stages={s.site_id: watch.stages(session, lock_digest, s.site_id) for s in standing.sites},
         performance=performance(
             Pool.of(history.schema, windows),
-            Days(start.toordinal(), end.toordinal()),
-            manifest=fleet.manifest_of(fleet.get_device_version(session, lock_digest)),
+            days,
+            manifest=manifest,
             threshold=device.threshold,
+            uses=in_force(session, manifest, days),
             sites=[s.site_id for s in standing.sites],
             signals=signals,
         ),

@@ -87,6 +87,27 @@ class Counts:
     labelled: IntArray
     positive: IntArray
 
+    @property
+    def is_empty(self) -> bool:
+        """Without a case and without a read."""
+        return not (self.scores.any() or self.labelled.any())
+
+    def with_(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(
+            self.scores + other.scores,
+            self.labelled + other.labelled,
+            self.positive + other.positive,
+        )
+
+    def without(self, part: Counts) -> Counts:
+        """What is not of `part`, which these hold."""
+        return Counts(
+            self.scores - part.scores,
+            self.labelled - part.labelled,
+            self.positive - part.positive,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -156,7 +177,7 @@ def estimated(
 ) -> dict[str, Rate]:
     """What the cleared calibration implies for these cases; empty where there are none."""
     try:
-        at, _ = threshold_bins(schema, threshold)
+        at = score_bin(schema, threshold)
         found = cbpe(classes, scores, at)
         # The area has no threshold, and is of the bins of labels, like the cleared one.
         area = cbpe(_merged(schema, classes), merged(schema, scores), 1).auc
@@ -189,9 +210,9 @@ def cleared(schema: Schema, classes: Classes, threshold: float) -> dict[str, Rat
     """Figures of the validation cohort at the operating point, by the names of `Measured`.
 
     The area is that of the bins of labels, so that it is compared with its like. Raises
-    `NotAssessable` where the operating point lies on no edge of these bins, or a class is empty.
+    `NotAssessable` where the operating point lies outside the bins of scores, or a class is empty.
     """
-    at, _ = threshold_bins(schema, threshold)
+    at = score_bin(schema, threshold)
     positive, negative = classes.positive, classes.negative
     true, false = positive[at:].sum(), negative[at:].sum()
     rest = positive[:at].sum() + negative[:at].sum()
@@ -219,7 +240,15 @@ def merged(schema: Schema, counts: npt.NDArray[Any]) -> FloatArray:
 
 def threshold_bins(schema: Schema, threshold: float) -> tuple[int, int]:
     """The score bin, and the bin of labels, from which cases are flagged."""
-    at = int(np.searchsorted(schema.scores[0].edges, threshold - 1e-12))
-    if not 0 < at < schema.score_bins or schema.label_bins[at] == schema.label_bins[at - 1]:
+    at = score_bin(schema, threshold)
+    if schema.label_bins[at] == schema.label_bins[at - 1]:
         raise NotAssessable("the operating point does not lie on an edge of the bins of labels")
     return at, schema.label_bins[at]
+
+
+def score_bin(schema: Schema, threshold: float) -> int:
+    """The score bin from which cases are flagged."""
+    at = int(np.searchsorted(schema.scores[0].edges, threshold - 1e-12))
+    if not 0 < at < schema.score_bins:
+        raise NotAssessable("the operating point does not lie inside the bins of scores")
+    return at

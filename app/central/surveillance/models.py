@@ -161,6 +161,26 @@ class Decision(Base):
     signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")
 
 
+class SignalNote(Base):
+    """What a person wrote down about a signal, signed. Never changed and never deleted."""
+
+    __tablename__ = "signal_note"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Such as N-0001")
+    signal_id: Mapped[str] = mapped_column(
+        ForeignKey("signal.id"), index=True, comment="Signal it is about"
+    )
+    kind: Mapped[str] = mapped_column(
+        comment="answer: of a site; file: number of a CAPA or complaint file"
+    )
+    site_id: Mapped[str | None] = mapped_column(ForeignKey("site.id"), comment="Whose answer it is")
+    text: Mapped[str] = mapped_column(comment="The answer, or the file number")
+    noted_by: Mapped[str] = mapped_column(comment="Account name")
+    printed_name: Mapped[str] = mapped_column(comment="Name as printed, 21 CFR 11.50(a)(1)")
+    noted_at: Mapped[datetime] = mapped_column(comment="When")
+    signature: Mapped[str] = mapped_column(comment="Hex, by the centre's key over this record")
+
+
 class AlarmTest(Base):
     """A known change made in a copy of one site's windows, and whether it was found."""
 

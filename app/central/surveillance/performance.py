@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from app.central.references.cohort import cohort_of
 from app.central.surveillance.measured import (
@@ -17,6 +17,7 @@ from app.central.surveillance.measured import (
     may_estimate,
     measured,
 )
+from app.central.surveillance.operating import Part, Use, parts_of
 from app.central.surveillance.pool import Pool
 from app.central.surveillance.service import SignalView
 from app.central.surveillance.subgroups import Subgroups, subgroups
@@ -26,24 +27,42 @@ from monitors.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerformanceView:
-    """Reads and scores of some days beside the validation cohort; rates by name (`Measured`).
+class AtPoint:
+    """Figures of what was flagged from one score; rates by name (`Measured`).
 
-    threshold : of the cleared operating point; None where it has none, and then nothing is
-    measured. sites : by number. estimated : from scores alone; empty where that is not allowed
-    or not assessable. cleared_prevalence : share of positives in the validation cohort.
+    threshold : that score; None where there is none, or one for each class of scanners, and then
+    nothing is measured. sites : by number. estimated : from scores alone; empty where that is not
+    allowed or not assessable. cleared : of the validation cohort from the same score. uses : where
+    and when; empty for the cleared operating point.
     """
 
     threshold: float | None
     overall: Measured | None
     sites: dict[str, Measured]
-    may_estimate: bool
     estimated: dict[str, Rate]
-    subgroups: Subgroups
     cleared: dict[str, Rate]
     cleared_cases: int
+    uses: tuple[Use, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceView(AtPoint):
+    """Reads and scores of some days beside the validation cohort.
+
+    further : figures of the other operating points that were in force, which are not pooled with
+    these. cleared_prevalence : share of positives in the validation cohort.
+    """
+
+    may_estimate: bool
+    subgroups: Subgroups
     cleared_prevalence: float
     cleared_subgroups: tuple[SubgroupRow, ...] = field(default=())
+    further: tuple[AtPoint, ...] = ()
+
+    @property
+    def points(self) -> tuple[AtPoint, ...]:
+        """Every operating point that was in force, this one first."""
+        return self, *self.further
 
 
 def performance(
@@ -52,37 +71,40 @@ def performance(
     *,
     manifest: Manifest,
     threshold: float | None,
+    uses: Iterable[Use],
     sites: Sequence[str],
     signals: Iterable[SignalView],
 ) -> PerformanceView:
-    """What `pool` shows over `days`, at each of `sites` and at all.
+    """What `pool` shows over `days`, at each of `sites` and at all, by operating point in force.
 
-    signals : those of the device version; an open one of another cause than prevalence forbids
-    estimates.
+    threshold : of the cleared operating point. uses : of others. signals : those of the device
+    version; an open one of another cause than prevalence forbids estimates.
     """
-    allowed, counts = may_estimate(signals), pool.counts(days)
-    validation = manifest.validation
+    allowed, validation = may_estimate(signals), manifest.validation
+    parts = parts_of(pool, days, sites, threshold, uses)
+    first, *others = (at_point(pool.schema, part, manifest, estimating=allowed) for part in parts)
     return PerformanceView(
-        threshold=threshold,
-        overall=None if threshold is None else measured(pool.schema, counts, threshold),
-        sites=_sites(pool, days, sites, threshold),
+        **{f.name: getattr(first, f.name) for f in fields(AtPoint)},
         may_estimate=allowed,
-        estimated=_estimated(pool.schema, counts, manifest, threshold) if allowed else {},
         subgroups=subgroups(pool, days),
-        cleared=_cleared(pool.schema, manifest, threshold),
-        cleared_cases=validation.cases,
         cleared_prevalence=validation.prevalence,
         cleared_subgroups=validation.subgroups,
+        further=tuple(others),
     )
 
 
-def _sites(
-    pool: Pool, days: Days, sites: Sequence[str], threshold: float | None
-) -> dict[str, Measured]:
-    if threshold is None or not sites:
-        return {}
-    found = pool.counts_by_site(days, sites)
-    return {site: measured(pool.schema, counts, threshold) for site, counts in found.items()}
+def at_point(schema: Schema, part: Part, manifest: Manifest, *, estimating: bool = True) -> AtPoint:
+    """Figures of one part of the cases."""
+    at, counts = part.threshold, part.overall
+    return AtPoint(
+        threshold=at,
+        overall=None if at is None else measured(schema, counts, at),
+        sites={} if at is None else {s: measured(schema, c, at) for s, c in part.sites.items()},
+        estimated=_estimated(schema, counts, manifest, at) if estimating else {},
+        cleared=_cleared(schema, manifest, at),
+        cleared_cases=manifest.validation.cases,
+        uses=part.uses,
+    )
 
 
 def _estimated(

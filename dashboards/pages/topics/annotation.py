@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.central.surveillance.sums import AUDITED
-from dashboards import evidence, filters, measured, wording
+from dashboards import evidence, filters, measured
+from dashboards import wording_performance as phrases
 from dashboards.evidence import Scope
 from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Grid
@@ -30,7 +31,7 @@ def annotation(subject: Subject) -> Content:
     control = evidence.control_chart(series, Scope(), period, least=evidence.LEAST_WEEKS)
     forest = measured.readers_forest(rows) if rows else None
     return Content(
-        sentences=(wording.annotation_sentence(rows), wording.ANNOTATION),
+        sentences=(phrases.annotation_sentence(rows), phrases.ANNOTATION),
         charts=tuple(c for c in (forest, control) if c is not None),
         grids=(_readers_grid(rows), _sources_grid(subject), _sentinel_grid(subject)),
     )
@@ -48,7 +49,7 @@ def _readers_grid(rows: Sequence[measured.Readers]) -> Grid:
                 filters.effect(r.ratio[0]) if r.ratio else "–",
                 filters.interval(r.ratio[1:], r.ratio[0]) if r.ratio else "–",
                 filters.significant(r.p_value) if r.p_value is not None else "–",
-                r.reason or wording.readers_finding(r),
+                r.reason or phrases.readers_finding(r),
             )
             for r in rows
         ),
@@ -58,7 +59,7 @@ def _readers_grid(rows: Sequence[measured.Readers]) -> Grid:
 
 
 def _share(n: int, positive: int) -> str:
-    return f"{positive} of {n} positive ({filters.rate(positive / n)})" if n else wording.NO_READS
+    return f"{positive} of {n} positive ({filters.rate(positive / n)})" if n else phrases.NO_READS
 
 
 def _sources_grid(subject: Subject) -> Grid:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from app.central.references.cohort import cohort_of
-from app.central.surveillance import measured as figures
-from app.central.surveillance.measured import Counts, Days, Rate, classes_of
-from app.central.surveillance.performance import PerformanceView
-from dashboards import measured, wording
+from app.central.surveillance.measured import Days, Rate
+from app.central.surveillance.operating import parts_of
+from app.central.surveillance.performance import AtPoint, PerformanceView, at_point
+from dashboards import measured
 from dashboards import performance as shown
+from dashboards import wording_performance as phrases
 from dashboards.charts.spec import Chart
 from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Fact
@@ -19,52 +19,54 @@ from monitors.annotation import Recalibration
 def performance(subject: Subject) -> Content:
     """Measured where there are reads, estimated where that is allowed, kept apart."""
     view = subject.performance(subject.paged.shown)
-    if view.threshold is None or view.overall is None:
-        return Content((wording.NO_THRESHOLD,))
+    if shown.is_unmeasured(view):
+        return Content((phrases.NO_THRESHOLD,))
     schema, counts = subject.pool.schema, subject.pool.counts(subject.days)
     curve = measured.calibration(schema, counts, subject.days.words)
+    reads = sum(at.overall.reads for at in view.points if at.overall)
     return Content(
         sentences=shown.sentences(view, subject.days.words),
         facts=(
-            Fact("Operating point", f"{subject.version.operating_point}, from {view.threshold:g}"),
-            Fact("Reads", f"{view.overall.reads} audited, {subject.days.words}"),
+            *shown.point_facts(view, subject.version.operating_point),
+            Fact("Reads", f"{reads} audited, {subject.days.words}"),
             *(_fit_facts(curve.fit) if curve else ()),
         ),
         charts=(
-            *_performance_forests(subject, view, view.threshold),
+            *(c for at in view.points for c in _by_month(subject, view, at)),
             *((curve.chart,) if curve else ()),
         ),
-        grids=(shown.compared_grid(view), shown.sites_grid(view, subject.site_names)),
+        grids=(*shown.compared_grids(view), *shown.sites_grids(view, subject.site_names)),
         paged=subject.paged,
     )
 
 
-def _performance_forests(
-    subject: Subject, view: PerformanceView, threshold: float
-) -> tuple[Chart, ...]:
-    """Sensitivity and specificity by month, against the cleared ones."""
-    months = [(f"{date.fromordinal(m.start):%Y-%m}", m) for m in _months(subject)]
+def _by_month(subject: Subject, view: PerformanceView, at: AtPoint) -> tuple[Chart, ...]:
+    """Sensitivity and specificity at one operating point by month, against the cleared ones."""
     rows: dict[str, list[tuple[str, int, Rate | None, str]]] = {n: [] for n in shown.DRAWN}
-    for label, month in months:
-        counts = subject.pool.counts(month)
-        found = figures.measured(subject.pool.schema, counts, threshold)
-        model = _estimated(subject, counts, threshold) if view.may_estimate else {}
+    for month in _months(subject):
+        point = _in_month(subject, month, at)
+        if point is None or point.overall is None:
+            continue
+        label, found = f"{date.fromordinal(month.start):%Y-%m}", point.overall
         for name, mine in rows.items():
-            note = wording.unmeasured(found)
+            note = phrases.unmeasured(found)
             mine.append((f"{label} measured", found.reads, found.rates.get(name), note))
-            if name in model:
-                mine.append((f"{label} estimated", sum(found.cases), model[name], ""))
+            if view.may_estimate and name in point.estimated:
+                model = point.estimated[name]
+                mine.append((f"{label} estimated", sum(found.cases), model, ""))
     return tuple(
-        measured.performance_forest(name, mine, view.cleared[name])
+        measured.performance_forest(name, mine, at.cleared[name], shown.score(at, view))
         for name, mine in rows.items()
-        if name in view.cleared
+        if name in at.cleared and mine
     )
 
 
-def _estimated(subject: Subject, counts: Counts, threshold: float) -> dict[str, Rate]:
-    schema = subject.pool.schema
-    classes = classes_of(cohort_of(subject.manifest, schema))
-    return figures.estimated(schema, classes, counts.scores, threshold)
+def _in_month(subject: Subject, month: Days, at: AtPoint) -> AtPoint | None:
+    """Of a month, what was flagged from the same score."""
+    parts = parts_of(subject.pool, month, (), subject.version.threshold, subject.uses)
+    mine = (part for part in parts if part.threshold == at.threshold)
+    part = next(mine, None)
+    return None if part is None else at_point(subject.pool.schema, part, subject.manifest)
 
 
 def _months(subject: Subject) -> list[Days]:
@@ -81,7 +83,7 @@ def _fit_facts(fit: Recalibration | None) -> tuple[Fact, ...]:
     if fit is None:
         return ()
     return tuple(
-        Fact(name, wording.with_error(float(value), float(error)))
+        Fact(name, phrases.with_error(float(value), float(error)))
         for name, value, error in (
             ("Calibration in the large", fit.intercept, fit.intercept_error),
             ("Calibration slope", fit.slope, fit.slope_error),

@@ -10,14 +10,15 @@ import numpy as np
 from app.central.references.cohort import cohort_of
 from app.central.surveillance import measured as figures
 from app.central.surveillance.measured import classes_of
-from dashboards import filters, measured, wording
+from dashboards import filters, measured
 from dashboards import performance as shown
+from dashboards import wording_performance as phrases
 from dashboards.measured import PrevalenceRow
 from dashboards.pages.topics.subject import Content, Subject
 from dashboards.pages.views import Grid
 from dashboards.performance import between
 from monitors.errors import MonitorError
-from monitors.prevalence import Classes, consequences
+from monitors.prevalence import Classes, Estimate, consequences
 
 ALL_SITES = "all sites"
 NEGLIGIBLE = 0.01  # lack of fit per case below which a changed mixture explains the scores
@@ -37,12 +38,12 @@ def prevalence(subject: Subject) -> Content:
     ]
     return Content(
         sentences=(
-            wording.prevalence_sentence(rows[0]),
-            wording.prevalence_cohort(cohort.prevalence),
-            wording.PREVALENCE_ASSUMES,
+            phrases.prevalence_sentence(rows[0]),
+            phrases.prevalence_cohort(cohort.prevalence),
+            phrases.PREVALENCE_ASSUMES,
         ),
         charts=(measured.prevalence_forest(rows, cohort.prevalence, subject.days),),
-        grids=(_prevalence_grid(rows), _consequence_grid(subject, classes, rows[0])),
+        grids=(_prevalence_grid(rows), *_consequence_grids(subject, classes, rows[0])),
         paged=subject.paged,
     )
 
@@ -73,15 +74,28 @@ def _explains(row: PrevalenceRow) -> str:
     return "explains them" if float(row.fit.residual_high) < NEGLIGIBLE else "may explain them"
 
 
-def _consequence_grid(subject: Subject, classes: Classes, row: PrevalenceRow) -> Grid:
+def _consequence_grids(subject: Subject, classes: Classes, row: PrevalenceRow) -> tuple[Grid, ...]:
+    """For each score from which cases are flagged at the end of the period."""
     caption = "What that means at the present operating point, with cleared sensitivity"
-    threshold = subject.version.threshold
-    if row.estimate is None or threshold is None:
-        return Grid(caption, (), (), empty=filters.MISSING)
+    present = subject.present_scores
+    if row.estimate is None or not present:
+        return (Grid(caption, (), (), empty=filters.MISSING),)
+    if present == (subject.version.threshold,):
+        return (_consequence_grid(subject, classes, row.estimate, caption, present[0]),)
+    caption = "What that means where cases are flagged from {:g}, with the sensitivity there"
+    return tuple(
+        _consequence_grid(subject, classes, row.estimate, caption.format(score), score)
+        for score in present
+    )
+
+
+def _consequence_grid(
+    subject: Subject, classes: Classes, found_now: Estimate, caption: str, threshold: float
+) -> Grid:
     try:
         found_cleared = figures.cleared(subject.pool.schema, classes, threshold)
         sens, spec = (found_cleared[name].value for name in shown.DRAWN)
-        values = np.array([classes.prevalence, row.estimate.low, row.estimate.high])
+        values = np.array([classes.prevalence, found_now.low, found_now.high])
         found = consequences(values, sens, spec)
     except MonitorError as error:
         return Grid(caption, (), (), empty=str(error))

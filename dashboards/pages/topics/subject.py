@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 
 from app.central.fleet import service as fleet
 from app.central.fleet.service import DeviceVersionView
+from app.central.recalibration.in_force import in_force
 from app.central.references.service import ReferenceView
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.measured import Days
+from app.central.surveillance.operating import Use
 from app.central.surveillance.performance import PerformanceView
 from app.central.surveillance.performance import performance as measured_performance
 from app.central.surveillance.pool import Pool, pool_within
@@ -63,9 +65,24 @@ class Subject:
             self.days,
             manifest=self.manifest,
             threshold=self.version.threshold,
+            uses=self.uses,
             sites=sites,
             signals=surveillance.signals(self.session, only_open=True, lock_digest=digest),
         )
+
+    @cached_property
+    def uses(self) -> tuple[Use, ...]:
+        """Where and when in the period another score flagged than the cleared one."""
+        return in_force(self.session, self.manifest, self.days, site=self.scope)
+
+    @property
+    def present_scores(self) -> tuple[float, ...]:
+        """From which scores cases are flagged on the last day of the period, the cleared first."""
+        now = [use for use in self.uses if use.days.end == self.days.end]
+        is_cleared = not now or {*self.pool.sites} - {use.site for use in now}
+        mine = [self.version.threshold] if is_cleared else []
+        found = dict.fromkeys([*mine, *(use.threshold for use in now)])
+        return tuple(score for score in found if score is not None)
 
     @cached_property
     def paged(self) -> Paged[str]:

@@ -40,7 +40,8 @@ def timeline(subject: Subject) -> Content:
     inside = set(subject.paged.shown)
     chart = TimeLine(
         title=f"What happened, {subject.days.words}",
-        caption="Triangles: signals. Squares: decisions. Bars: changes, releases, gaps of data.",
+        caption="Triangles: signals. Squares: decisions. Bars: changes, releases. "
+        "Circles: gaps of data.",
         lanes=(device, *(lane for lane in lanes if lane.name in inside)),
         period=Span(subject.first, subject.last),
     )
