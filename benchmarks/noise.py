@@ -3,7 +3,7 @@
     python -m benchmarks.noise --volume 60 400 --epsilon 20 8 4 2 --runs 10 --minimum-n 20
 
 Simulated fleets of two sites with two scanners each; every edge adds noise, in the reference
-period too. Prints one row a volume and drift; docs/methods/noise.md has such a table.
+period too. Prints one row a volume and drift; docs/operations/noise.md has such a table.
 """
 
 from __future__ import annotations
