@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -10,12 +11,13 @@ import traceback
 from collections.abc import MutableMapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import structlog
 
 from app import clock
 
+STANDARD_ERROR = 2
 KEYS = frozenset(
     {
         "at",
@@ -60,6 +62,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def configure() -> None:
     """JSON lines on standard error. Everything outside the closed list is dropped."""
+    _unbuffer()
     structlog.configure(
         processors=[structlog.processors.add_log_level, _stamp, keep_allowed, _render()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -70,6 +73,17 @@ def configure() -> None:
     threading.excepthook = lambda args: _report(
         args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
     )
+
+
+def _unbuffer() -> None:
+    """What a full disk refuses must not wait in a buffer: starting a process flushes that first,
+    and would fail for it."""
+    with suppress(OSError, ValueError):
+        if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.fileno() == STANDARD_ERROR:
+            raw = io.FileIO(STANDARD_ERROR, "w", closefd=False)
+            sys.stderr = io.TextIOWrapper(
+                cast(BinaryIO, raw), "utf-8", "backslashreplace", write_through=True
+            )
 
 
 def keep_allowed(

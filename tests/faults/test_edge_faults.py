@@ -238,6 +238,7 @@ class Mute(RunningEdge):
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(self.folder / "tmp"),
         }
+        environment.pop("PYTHONUNBUFFERED", None)  # a buffer keeps what the disk refused
         with Path("/dev/full").open("ab") as full:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", "edge", "run", "--config", self._settings],
