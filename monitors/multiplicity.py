@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitors.errors import MonitorError
-from monitors.schema import FloatArray
+from monitors.schema import BoolArray, FloatArray
 
-BoolArray = npt.NDArray[np.bool_]
 SPENDING = 0.07720838  # of `lord_plus_plus`: makes the spending sequence add to 1
 
 

@@ -31,7 +31,7 @@ from monitors.null_model import (
 )
 from monitors.observations import Cohort, History, MomentRows, Stratum
 from monitors.plan import Plan
-from monitors.schema import FloatArray, IntArray, Schema
+from monitors.schema import BLOCKS, FloatArray, IntArray, Schema
 from monitors.stages import in_retrospect
 from monitors.summaries import (
     SCORE_FLOOR,
@@ -41,11 +41,6 @@ from monitors.summaries import (
     score_counts,
 )
 
-BLOCKS = {  # in alphabetical order, which a reference keeps when it is stored
-    "acquisition": ("acquisition", "acquisition_square"),
-    "embedding": ("embedding", "fourier"),
-    "score": ("score",),
-}
 LEAST_DOF = 200  # of second moments, for a covariance within days
 FEW_POSITIVES = 30  # reference positives below which no label-shift direction is estimated
 WILD = 8.0  # a reference z counts for no more in a scale

@@ -7,6 +7,7 @@ site, site into fleet, in any order, exactly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,11 @@ TALLIES = ("analysed", "flagged", "abstained", "quality_rejected", "outside_limi
 NUMERIC_UNITS = 1 << 20  # fixed-point steps between a numeric characteristic's outer edges
 JOINT_UNITS = 1 << 12  # fixed-point steps per standard deviation of a joint coordinate
 JOINT_CLIP = 6.0  # joint coordinates are clipped to +- this many standard deviations
+BLOCKS: Mapping[str, tuple[str, ...]] = {  # of phi, in alphabetical order, which a reference keeps
+    "acquisition": ("acquisition", "acquisition_square"),
+    "embedding": ("embedding", "fourier"),
+    "score": ("score",),
+}
 SCORE_TERMS = ("logit", "probability", "logit_square")
 
 

@@ -17,13 +17,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
 from app.errors import ContractError
-from monitors.schema import IntArray, Schema
+from monitors.schema import BoolArray, IntArray, Schema
 from monitors.summaries import acquisition_coordinates
 
-BoolArray = npt.NDArray[np.bool_]
 POOLED = "pooled"  # the site's stratum for what is too small to leave under its own name
 UNLISTED = ""  # the level of a margin for cases that have none of its listed levels
 STRATUM_PARTS = 5  # scanner, manufacturer, model, software_version, protocol

@@ -16,7 +16,16 @@ from functools import lru_cache
 import numpy as np
 
 from app.errors import ContractError
-from monitors.schema import JOINT_CLIP, JOINT_UNITS, TALLIES, FloatArray, IntArray, Joint, Schema
+from monitors.schema import (
+    BLOCKS,
+    JOINT_CLIP,
+    JOINT_UNITS,
+    TALLIES,
+    FloatArray,
+    IntArray,
+    Joint,
+    Schema,
+)
 from monitors.summaries import SCORE_FLOOR
 
 Draw = Callable[[int], int]
@@ -25,11 +34,6 @@ LEAST_EPSILON, MOST_EPSILON = 0.5, 50.0
 LARGEST_SCALE = 1 << 40
 FLAGGED = TALLIES.index("flagged")
 SHARES = {"counts": 1 / 16, "score": 6 / 16, "acquisition": 6 / 16, "embedding": 3 / 16}
-_BLOCKS = {
-    "score": ("score",),
-    "acquisition": ("acquisition", "acquisition_square"),
-    "embedding": ("embedding", "fourier"),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +121,7 @@ def _parts(schema: Schema) -> dict[str, tuple[FloatArray, IntArray]]:
     squares = [1.0, *(2 / bins for _ in of_stage for _ in range(bins))]
     found = {"counts": (np.array(squares), np.array(columns, dtype=np.int64))}
     start = schema.columns["joint_sum"].start
-    for share, blocks in _BLOCKS.items():
+    for share, blocks in BLOCKS.items():
         where = [schema.joint.blocks[b] for b in blocks]
         entries = start + np.concatenate([np.arange(s.start, s.stop) for s in where])
         if entries.size:

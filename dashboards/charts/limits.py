@@ -7,13 +7,10 @@ Binomial quantiles are exact and interpolated (his appendix A.1.1), so that they
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom
 
 from dashboards.charts.spec import FunnelLimit
-from monitors.schema import FloatArray, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from monitors.schema import BoolArray, FloatArray, IntArray
 
 INNER, OUTER = 0.025, 0.001  # one-sided: 95 % and 99.8 %
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_sent_is_given_back_with_what_was_typed(
     assert [a.status_code for a in (wrong, stale, long)] == [422] * 3
     assert "keep this</textarea>" in wrong.text and "Password: it is not yours" in wrong.text
     assert "has changed since the letter was drafted" in stale.text
-    assert "at most 4000 characters" in long.text
+    assert "addition: 0 to 4000 characters" in long.text
     assert writer.get(f"/signals/{wide.id}/letters/H99").status_code == 404
     with fleet.sessions() as session:
         assert len(session.scalars(select(SiteLetter)).all()) == before

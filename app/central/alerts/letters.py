@@ -17,12 +17,13 @@ from app.central.alerts.models import SiteLetter
 from app.central.alerts.ports import RenderedMail
 from app.central.alerts.service import enqueue
 from app.central.audit import service as audit
-from app.central.errors import Forbidden, NotAllowed, NotFound, Unusable
+from app.central.errors import Forbidden, NotAllowed, NotFound
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
 from app.central.surveillance import service as surveillance
 from app.central.surveillance.scoped import part_of
 from app.central.surveillance.service import SignalView
+from app.central.texts import check_text
 from app.contracts.signals import Signal
 from app.contracts.signing import SigningKey, canonical, sha256
 
@@ -121,8 +122,7 @@ def send(
 
 def check_addition(text: str) -> str:
     """What a person adds to the drafted words: plain text of a bounded length."""
-    if len(text) > LONGEST_ADDITION or "\x00" in text:
-        raise Unusable(f"addition: at most {LONGEST_ADDITION} characters expected, without NUL")
+    check_text("addition", text, LONGEST_ADDITION, least=0)
     return text.strip()
 
 

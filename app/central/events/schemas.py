@@ -7,7 +7,8 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.central.events.models import EventKind, EventVerdict
-from app.central.events.service import LONGEST_DESCRIPTION, LONGEST_REASON
+from app.central.events.service import LONGEST_DESCRIPTION
+from app.central.texts import LONGEST_REASON
 
 
 class NewEvent(BaseModel):

@@ -17,6 +17,7 @@ from app.central.events.models import EventDecision, EventKind, EventVerdict, Pl
 from app.central.fleet import repository as fleet_repository
 from app.central.fleet import service as fleet
 from app.central.numbering import next_number
+from app.central.texts import LONGEST_REASON, check_text
 from app.contracts.signing import SigningKey, canonical, sha256
 from monitors.observations import Event, OpenedStage
 
@@ -26,7 +27,6 @@ MEANING = {
     EventVerdict.ANNOTATION_ONLY: "review: the event opens no new stage",
 }
 LONGEST_DESCRIPTION = 500
-LONGEST_REASON = 10_000
 LONGEST_EVENT = 366  # days; what goes on for longer is no event
 IDENTIFIER = re.compile(r"\d{6,}|\d+(?:\.\d+){4,}|\^|@")  # long numbers, UIDs, DICOM names, mail
 
@@ -144,8 +144,7 @@ def decide(
         raise NotAllowed(f"event {event.id} is decided on after its last day, {event.last_day}")
     if seen_digest != digest_of(event):
         raise NotAllowed("that is not the event that was shown: look at it again")
-    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
-        raise Unusable(f"reason: 1 to {LONGEST_REASON} characters without NUL expected")
+    check_text("reason", reason, LONGEST_REASON)
     made = _signed(event, verdict, reason, signer, key)
     session.add(made)
     session.flush()

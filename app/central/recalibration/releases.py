@@ -16,6 +16,7 @@ from app.central.fleet import service as fleet
 from app.central.fleet.models import Edge
 from app.central.recalibration import repository
 from app.central.recalibration.models import PointRelease, Proposal, ProposalState
+from app.central.texts import LONGEST_REASON, check_text
 from app.contracts.change_control import InUse, check, cleared
 from app.contracts.exchange import OPERATING_POINT_TYPE, OperatingPoint
 from app.contracts.manifest import Manifest, Threshold
@@ -151,8 +152,7 @@ def _issue(
     key: SigningKey,
     is_rollback: bool = False,
 ) -> ReleaseView:
-    if not reason.strip() or len(reason) > 10_000 or "\x00" in reason:
-        raise Unusable("reason: 1 to 10000 characters without NUL expected")
+    check_text("reason", reason, LONGEST_REASON)
     counter = before.counter + 1
     point = OperatingPoint(
         id=f"{site_id}-{manifest.lock_digest[:6]}-{counter}",

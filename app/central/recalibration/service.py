@@ -28,11 +28,11 @@ from app.central.recalibration.proposal import Basis, Request, document
 from app.central.recalibration.releases import ReleaseView
 from app.central.recalibration.watch import PostChange
 from app.central.surveillance import service as surveillance
+from app.central.texts import LONGEST_REASON, check_text
 from app.contracts.signing import SigningKey, canonical, sha256
 from monitors.errors import NotAssessable
 
 DECISION_DOMAIN = "lockwatch/recalibration-decision/v1"
-LONGEST_REASON = 10_000
 MEANING = {
     ProposalAction.SUBMIT: "authorship of the proposal",
     ProposalAction.APPROVE: "approval of the proposal",
@@ -153,8 +153,7 @@ def decide(
 
 
 def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
-        raise Unusable(f"reason: 1 to {LONGEST_REASON} characters without NUL expected")
+    check_text("reason", reason, LONGEST_REASON)
 
 
 def _sign(

@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Session
 
@@ -24,7 +23,7 @@ from app.central.surveillance.history import history_at
 from app.central.surveillance.results import BLOCKS, TraceView
 from app.central.surveillance.service import SignalView
 from monitors.observations import History, Stratum
-from monitors.schema import TALLIES, FloatArray, IntArray, Schema
+from monitors.schema import TALLIES, BoolArray, FloatArray, IntArray, Schema
 from monitors.summaries import (
     categorical_counts,
     numeric_counts,
@@ -33,7 +32,6 @@ from monitors.summaries import (
     tallies,
 )
 
-BoolArray = npt.NDArray[np.bool_]
 WEEK = 7
 RECENT_DAYS = 28
 FLAGGED = slice(TALLIES.index("flagged"), TALLIES.index("flagged") + 1)
@@ -92,9 +90,9 @@ class OtherChange:
     described: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalEvidence:
-    """All that stands beside a signal. `current` counts windows from the change date on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestEvaluation:
+    """What a signal's newest evaluation says of it."""
 
     signal: SignalView
     reference_id: str
@@ -105,9 +103,15 @@ class SignalEvidence:
     result_digest: str
     missing: tuple[str, ...]
     traces: tuple[TraceView, ...]
+    changes: tuple[OtherChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalEvidence(NewestEvaluation):
+    """All that stands beside a signal. `current` counts windows from the change date on."""
+
     comparisons: tuple[Comparison, ...]
     series: tuple[WeeklySeries, ...]
-    changes: tuple[OtherChange, ...]
     scanners: tuple[Stratum, ...]
     reference_cases: int
     current_cases: int
@@ -141,24 +145,14 @@ class FleetStanding:
     sites: tuple[SiteStanding, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a signal's newest evaluation says of it, and the windows of its sites that it saw.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof(NewestEvaluation):
+    """A signal's newest evaluation, and the windows of the signal's sites that it saw.
 
     `scoped`, `before` and `after` mask the case windows of `history`: those of the signal's own
     scanners, of these those of the reference period, and those from the change date on.
     """
 
-    signal: SignalView
-    reference_id: str
-    reference_until: date
-    evaluated_upto: date
-    promised: float
-    windows: int
-    result_digest: str
-    missing: tuple[str, ...]
-    traces: tuple[TraceView, ...]
-    changes: tuple[OtherChange, ...]
     history: History
     scoped: BoolArray
     before: BoolArray

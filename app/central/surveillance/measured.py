@@ -30,12 +30,11 @@ from monitors.performance import (
 )
 from monitors.prevalence import Classes
 from monitors.proportions import Interval, wilson
-from monitors.schema import FloatArray, IntArray, Schema
+from monitors.schema import BoolArray, FloatArray, IntArray, Schema
 from monitors.summaries import merge_score_bins
 
 BESIDE = 0.2  # probability of other causes up to which only the patients changed
 LEAST_READS = 100  # below it a figure says more about chance than about the device
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.central.errors import Unusable
 from app.central.numbering import next_number
 from app.central.surveillance import service
 from app.central.surveillance.models import SignalNote
+from app.central.texts import check_text
 from app.contracts.signing import SigningKey, canonical
 
 DOMAIN = "lockwatch/signal-note/v1"
@@ -54,7 +55,8 @@ def write(
 ) -> NoteView:
     """Keep a signed note. An answer is of a site that the signal concerns."""
     signal = service.signal(session, signal_id)
-    words = _checked(kind, text)
+    words = text.strip()
+    check_text("text", words, LONGEST[kind.value])
     if kind is NoteKind.ANSWER and site_id not in signal.signal.sites:
         raise Unusable(f"site: one that signal {signal.id} concerns expected, got {site_id[:32]}")
     made = SignalNote(
@@ -105,13 +107,6 @@ def signed_content(made: SignalNote) -> bytes:
             "noted_at": made.noted_at.isoformat(),
         }
     )
-
-
-def _checked(kind: NoteKind, text: str) -> str:
-    words, most = text.strip(), LONGEST[kind.value]
-    if not words or len(words) > most or "\x00" in words:
-        raise Unusable(f"text: 1 to {most} characters without NUL expected, got {len(words)}")
-    return words
 
 
 def _view(note: SignalNote) -> NoteView:

@@ -15,7 +15,7 @@ from app.central.accounts.service import Signer
 from app.central.alerts.models import Severity
 from app.central.alerts.service import severity_of
 from app.central.audit import service as audit
-from app.central.errors import Forbidden, NotAllowed, NotFound, Unusable
+from app.central.errors import Forbidden, NotAllowed, NotFound
 from app.central.fleet import repository as fleet_repository
 from app.central.numbering import next_number
 from app.central.references import repository as references_repository
@@ -40,6 +40,7 @@ from app.central.surveillance.results import (
     stored_evidence,
 )
 from app.central.surveillance.scoped import part_of
+from app.central.texts import check_text
 from app.contracts.signals import Attribution, PartOfSignal
 from app.contracts.signals import Signal as SignalDocument
 from app.contracts.signing import SigningKey, canonical, sha256
@@ -56,6 +57,7 @@ MEANING = {
     Action.REOPEN: "responsibility for a new assessment",
 }
 LONGEST_RATIONALE = 10_000
+LONGEST_CAUSE = 64
 EVERY = 10_000  # more signals than ever wait at once
 
 
@@ -324,10 +326,8 @@ def decide(
     new_state = TRANSITIONS.get((signal.state, action))
     if new_state is None:
         raise NotAllowed(f"{action.value}: signal {signal.id} is {signal.state.value}")
-    if not rationale.strip() or len(rationale) > LONGEST_RATIONALE:
-        raise Unusable(f"rationale: 1 to {LONGEST_RATIONALE} characters expected")
-    if "\x00" in rationale + cause or len(cause) > 64:
-        raise Unusable("cause: a word of at most 64 characters expected, without NUL")
+    check_text("rationale", rationale, LONGEST_RATIONALE)
+    check_text("cause", cause, LONGEST_CAUSE, least=0)
     if seen_digest != document_digest(signal):
         raise NotAllowed("the signal has changed since it was shown: look at it again")
     session.add(_signed(signal, action, rationale, cause, seen_digest, signer, key))

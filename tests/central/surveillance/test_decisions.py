@@ -141,7 +141,7 @@ def test_only_the_transitions_of_the_table_are_possible(
         ({"rationale": "  "}, "rationale: 1 to"),
         ({"rationale": "x" * 10_001}, "rationale: 1 to"),
         ({"rationale": "a\x00b"}, "without NUL"),
-        ({"cause": "x" * 65}, "at most 64"),
+        ({"cause": "x" * 65}, "0 to 64"),
     ],
 )
 def test_a_decision_needs_words_that_can_be_kept(
