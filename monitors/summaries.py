@@ -30,7 +30,9 @@ from monitors.schema import (
 Counts = TypeVar("Counts", bound=np.number[Any])
 
 SCORE_FLOOR = 1e-6  # a probability is kept this far from 0 and 1 before its logit is taken
-CHUNK = 4096  # cases summarised at a time: what they need stays in the processor's cache
+# Cases summarised at a time: what they need stays near the processor, and the largest sum, of
+# 8192 squares of up to 2^40, is 2^53: whole numbers up to there are exact in a double.
+CHUNK = 8192
 LEAST_MEASURED = 20  # cases that must have a characteristic before its products leave
 
 
@@ -150,24 +152,24 @@ def _rows(schema: Schema, cases: Cases, group: IntArray, groups: int) -> IntArra
     return rows
 
 
-def _summed(values: IntArray, group: IntArray, groups: int) -> IntArray:
-    """Sums (groups, k) of `values` (n, k) by group."""
+def _summed(values: FloatArray, group: IntArray, groups: int) -> IntArray:
+    """Sums (groups, k) of whole numbers `values` (n, k) by group, exact for n up to `CHUNK`."""
     sums = np.zeros((groups, values.shape[1]), dtype=np.int64)
     if np.any(group[1:] < group[:-1]):
         order = np.argsort(group, kind="stable")
         values, group = values[order], group[order]
-    present, first = np.unique(group, return_index=True)
-    if present.size:
-        sums[present] = np.add.reduceat(values, first, axis=0)
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    if first.size:
+        sums[group[first]] = np.add.reduceat(values, first, axis=0)
     return sums
 
 
-def quantised_joint(schema: Schema, cases: Cases) -> tuple[IntArray, np.ndarray]:
-    """phi in fixed point for the complete cases, shape (m, p), and which of the n are complete."""
+def quantised_joint(schema: Schema, cases: Cases) -> tuple[FloatArray, BoolArray]:
+    """phi in fixed point for the complete cases, whole numbers (m, p), and which of the n are."""
     phi, complete = _joint(schema.joint, schema, cases)
     phi = phi if complete.all() else phi[complete]
     phi *= JOINT_UNITS
-    return np.rint(phi, out=phi).astype(np.int64), complete
+    return np.rint(phi, out=phi), complete
 
 
 def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
@@ -184,7 +186,7 @@ def second_moments(schema: Schema, cases: Cases, day: IntArray) -> IntArray:
     row = np.zeros(schema.width(schema.moment_columns), dtype=np.int64)
     upper = np.triu_indices(schema.joint.size)
     for one in np.unique(day[complete]):
-        phi = quantised[day[complete] == one].astype(np.float64)
+        phi = quantised[day[complete] == one]
         centred = phi - phi.mean(axis=0)
         row[schema.moment_columns["n"]] += len(phi)
         row[schema.moment_columns["dof"]] += len(phi) - 1
@@ -357,7 +359,7 @@ def _numeric_sums(schema: Schema, cases: Cases, group: IntArray, groups: int) ->
     np.fmax(unit, 0, out=unit)  # a missing value becomes 0, and adds nothing
     np.fmin(unit, 1, out=unit)
     unit *= NUMERIC_UNITS
-    q = np.rint(unit, out=unit).astype(np.int64)
+    q = np.rint(unit, out=unit)
     sums = np.stack([_summed(part, group, groups) for part in (q, q * q)], axis=-1)
     return sums.reshape(groups, -1)
 

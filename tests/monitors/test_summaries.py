@@ -214,6 +214,16 @@ def test_a_large_table_is_the_sum_of_its_parts_on_any_number_of_cores() -> None:
     assert np.array_equal(the_row(cases), sum(the_row(part) for part in parts))
 
 
+def test_the_largest_sums_are_exact() -> None:
+    n = 20_001
+    cases = some_cases(n)
+    cases.numeric[:] = 1e9  # beyond every outer edge, where each counts most
+
+    sums = the_row(cases)[SCHEMA.columns["numeric_sums"]].reshape(-1, 2)
+
+    assert sums.tolist() == [[n * NUMERIC_UNITS, n * NUMERIC_UNITS**2]] * len(SCHEMA.numeric)
+
+
 def fields(cases: Cases) -> dict[str, np.ndarray]:
     return {name: getattr(cases, name) for name in Cases.__dataclass_fields__}
 
